@@ -1,0 +1,1 @@
+//! Host agent: CUPTI rings in, OTLP, Prometheus and JSON lines out.

@@ -1,0 +1,1 @@
+//! Shared-memory ring between the CUPTI shim and the agent.

@@ -1,0 +1,1 @@
+//! CUPTI shim: activity records of one process into a shared-memory ring.

@@ -1,0 +1,1 @@
+//! Reference CUDA kernels, their launchers and their CPU references.

@@ -1,0 +1,1 @@
+//! Contract between the simulated driver, runtime and CUPTI libraries.

@@ -1,0 +1,1 @@
+//! Simulated libcudart.so.12 and libcudart.so.13.

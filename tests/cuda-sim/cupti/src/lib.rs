@@ -1,0 +1,1 @@
+//! Simulated libcupti.so.12 and libcupti.so.13.

@@ -1,0 +1,1 @@
+//! Whole-pipeline tests of gpu-agent on a simulated device.
