@@ -1,1 +1,4 @@
 //! Reference CUDA kernels, their launchers and their CPU references.
+
+pub mod device;
+pub mod element;
