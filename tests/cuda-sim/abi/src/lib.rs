@@ -1,7 +1,8 @@
 //! The private contract between the simulated `libcuda`, `libcudart` and `libcupti`.
 //!
 //! NVIDIA's libraries talk through undocumented tables of `libcuda`; the simulated ones talk through the
-//! two structs of this file. Enters: nothing. Leaves: `#[repr(C)]` types only. Refuses: any logic.
+//! two structs of this file. Enters: nothing. Leaves: `#[repr(C)]` types only. Refuses: any logic
+//! but the parser of the configuration that all three read ([`config`]).
 //!
 //! ```text
 //!  program ──► libcudart ──► libcuda ──── Hooks ────► libcupti ──► shim
@@ -12,6 +13,8 @@
 //! `libcuda` exports [`DRIVER_SYMBOL`]; `libcupti` finds it with `dlsym` on the loaded `libcuda.so.1`,
 //! checks [`ABI_VERSION`], and installs its [`Hooks`] once. Until then, and whenever the matching bit of
 //! [`Hooks::wanted`] is clear, the driver does no work for CUPTI: one relaxed load on the launch path.
+
+pub mod config;
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::AtomicU64;
