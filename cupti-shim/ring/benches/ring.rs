@@ -1,0 +1,2 @@
+//! Ring write and read, against their stated baselines.
+fn main() {}
