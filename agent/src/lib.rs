@@ -1,1 +1,5 @@
-//! Host agent: CUPTI rings in, OTLP, Prometheus and JSON lines out.
+//! gpu-agent: the host agent.
+
+pub mod aggregate;
+pub mod event;
+pub mod semconv;

@@ -1,0 +1,3 @@
+//! Events to series.
+
+pub mod snapshot;
