@@ -46,20 +46,22 @@ pub struct Config {
     pub cupti_gen: Option<u32>,
     /// `cupti_version=N`: what `cuptiGetVersion` answers; unset: what the generation implies.
     pub cupti_version: Option<u32>,
-    /// `buffers=global|thread`. Default `global`.
-    pub buffers: Buffers,
-    /// `late_ms=N`: milliseconds by which completed buffers are delivered late. Default 0.
+    /// `buffers=global|thread`; unset: the default of that CUPTI version, global below 13.0, thread from 13.0 on.
+    pub buffers: Option<Buffers>,
+    /// `late_ms=N`: milliseconds after the end of device work before CUPTI has its timestamps. Default 0.
     pub late_ms: u64,
     /// `partial=on|off`: buffers are handed out before they are full. Default `off`.
     pub partial: bool,
     /// `drop_every=N`: every Nth record is dropped and counted; 0: none. Default 0.
     pub drop_every: u64,
-    /// `reorder=on|off`: records of different streams leave out of order. Default `off`.
+    /// `reorder=on|off`: the records of a buffer are shuffled before it is handed out. Default `off`.
     pub reorder: bool,
-    /// `incomplete=on|off`: a forced flush hands out records of work that has not ended. Default `off`.
+    /// `incomplete=on|off`: one device record in 16 keeps start = end = 0, as when a device lacks memory for its
+    /// timestamps. (A forced flush hands out unfinished records whatever this says.) Default `off`.
     pub incomplete: bool,
-    /// `subscriber=free|busy`: `busy` means that another profiler holds CUPTI (error 39). Default `free`.
-    pub subscriber_busy: bool,
+    /// `subscriber=free|busy|busy:MS`: `busy` means that another profiler holds CUPTI (error 39), for ever or until
+    /// MS milliseconds after the first `cuptiSubscribe`. Default `free`.
+    pub subscriber: Subscriber,
     /// `larger=BYTES`, a multiple of 8 up to 4096: records are that much longer than the generation's. Default 0.
     pub larger_bytes: usize,
     /// `unknown_kind=on|off`: records of a kind that no CUPTI has are emitted too. Default `off`.
@@ -105,10 +107,21 @@ pub enum Binary {
 /// Value of the key `buffers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Buffers {
-    /// One activity buffer for the process (device records) as CUPTI had it before 13.4.
+    /// One activity buffer for the process, the default of CUPTI below 13.0.
     Global,
     /// One activity buffer for each thread that makes API calls.
     Thread,
+}
+
+/// Value of the key `subscriber`: whether another profiler holds CUPTI's one subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscriber {
+    /// Nobody does.
+    Free,
+    /// Another does, and stays.
+    Busy,
+    /// Another does until this many milliseconds after the first `cuptiSubscribe`.
+    BusyForMs(u64),
 }
 
 /// One rule of the key `fail`.
@@ -165,13 +178,13 @@ impl Default for Config {
             seed: 1,
             cupti_gen: None,
             cupti_version: None,
-            buffers: Buffers::Global,
+            buffers: None,
             late_ms: 0,
             partial: false,
             drop_every: 0,
             reorder: false,
             incomplete: false,
-            subscriber_busy: false,
+            subscriber: Subscriber::Free,
             larger_bytes: 0,
             unknown_kind: false,
             slow_complete_us: 0,
@@ -232,7 +245,7 @@ impl Config {
             }
             "buffers" => {
                 let values = [("global", Buffers::Global), ("thread", Buffers::Thread)];
-                self.buffers = one_of(key, value, &values, "global or thread")?;
+                self.buffers = Some(one_of(key, value, &values, "global or thread")?);
             }
             "late_ms" => self.late_ms = number(key, value, 0, 600_000, "milliseconds from 0 to 600000")?,
             "partial" => self.partial = switch(key, value)?,
@@ -240,8 +253,7 @@ impl Config {
             "reorder" => self.reorder = switch(key, value)?,
             "incomplete" => self.incomplete = switch(key, value)?,
             "subscriber" => {
-                self.subscriber_busy =
-                    one_of(key, value, &[("free", false), ("busy", true)], "free or busy")?;
+                self.subscriber = subscriber(key, value)?;
             }
             "larger" => self.larger_bytes = larger(key, value)?,
             "unknown_kind" => self.unknown_kind = switch(key, value)?,
@@ -318,6 +330,15 @@ fn capability(key: &str, value: &str) -> Result<(u32, u32), ConfigError> {
     }
 }
 
+fn subscriber(key: &str, value: &str) -> Result<Subscriber, ConfigError> {
+    const EXPECTED: &str = "free, busy, or busy:MS with 1 to 600000 milliseconds";
+    match value.split_once(':') {
+        None => one_of(key, value, &[("free", Subscriber::Free), ("busy", Subscriber::Busy)], EXPECTED),
+        Some(("busy", ms)) => number(key, ms, 1, 600_000, EXPECTED).map(Subscriber::BusyForMs),
+        Some(_) => Err(bad(key, value, EXPECTED)),
+    }
+}
+
 fn larger(key: &str, value: &str) -> Result<usize, ConfigError> {
     const EXPECTED: &str = "a multiple of 8 up to 4096";
     let bytes: usize = number(key, value, 0, 4096, EXPECTED)?;
@@ -353,7 +374,7 @@ mod tests {
     fn every_key_sets_its_field() {
         let text = "devices=3,driver=13000,memory_gib=2,compute_capability=9.0,compute=model,clock=virtual,\
             kernel_us=0.5,kernel_jitter=20,binary=refuse,quiet=on,seed=7,cupti_gen=11,cupti_version=22,\
-            buffers=thread,late_ms=3,partial=on,drop_every=4,reorder=on,incomplete=on,subscriber=busy,larger=16,\
+            buffers=thread,late_ms=3,partial=on,drop_every=4,reorder=on,incomplete=on,subscriber=busy:250,larger=16,\
             unknown_kind=on,slow_complete_us=9,fail=cuptiActivityEnable:7@2;cuMemAlloc_v2:2";
         let fail = vec![
             Failure { function: "cuptiActivityEnable".into(), status: 7, nth: Some(2) },
@@ -373,13 +394,13 @@ mod tests {
             seed: 7,
             cupti_gen: Some(11),
             cupti_version: Some(22),
-            buffers: Buffers::Thread,
+            buffers: Some(Buffers::Thread),
             late_ms: 3,
             partial: true,
             drop_every: 4,
             reorder: true,
             incomplete: true,
-            subscriber_busy: true,
+            subscriber: Subscriber::BusyForMs(250),
             larger_bytes: 16,
             unknown_kind: true,
             slow_complete_us: 9,
@@ -414,6 +435,8 @@ mod tests {
             "fail=x y:1",
             "fail=cuA:1@0",
             "cupti_gen=14",
+            "subscriber=busy:",
+            "subscriber=free:5",
             " devices=1",
         ] {
             assert!(text.parse::<Config>().is_err(), "{text}");
