@@ -117,6 +117,4 @@ __device__ void copy_blocks(T* const* key_caches, T* const* value_caches, const 
                                numel_per_block_value);                                                         \
     }
 
-KERNELS_OF(f16)
-KERNELS_OF(bf16)
-KERNELS_OF(f32)
+FOR_ELEMENT(KERNELS_OF)

@@ -98,6 +98,4 @@ __device__ void gemm(T* out, const T* a, const T* b, int m, int n, int k, float 
         gpu_agent::gemm(out, a, b, m, n, k, alpha, beta, activation);                                          \
     }
 
-KERNELS_OF(f16)
-KERNELS_OF(bf16)
-KERNELS_OF(f32)
+FOR_ELEMENT(KERNELS_OF)

@@ -1,7 +1,13 @@
 // Element types: storage is bits, arithmetic is float.
 //
 // Written with PTX conversions, so that no header of the CUDA toolkit is needed to compile the kernels.
+// Every source is compiled once per type, with ELEMENT defined as f16, bf16 or f32, into a module of its own: a
+// driver then compiles only the type that a program uses.
 #pragma once
+
+// KERNELS(f16), KERNELS(bf16) or KERNELS(f32): two steps, so that ELEMENT is replaced before it is pasted.
+#define WITH(KERNELS, ELEMENT_TYPE) KERNELS(ELEMENT_TYPE)
+#define FOR_ELEMENT(KERNELS) WITH(KERNELS, ELEMENT)
 
 namespace gpu_agent {
 

@@ -43,6 +43,4 @@ __device__ void paged_attention_v1(T* out, const AttentionInputs<T>& in, const f
     KERNEL(T, 256, 16) \
     KERNEL(T, 256, 32)
 
-KERNELS_OF(f16)
-KERNELS_OF(bf16)
-KERNELS_OF(f32)
+FOR_ELEMENT(KERNELS_OF)

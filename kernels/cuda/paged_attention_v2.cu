@@ -93,6 +93,4 @@ __device__ void paged_attention_v2_reduce(T* out, const float* exp_sums, const f
     REDUCE(T, 128)     \
     REDUCE(T, 256)
 
-KERNELS_OF(f16)
-KERNELS_OF(bf16)
-KERNELS_OF(f32)
+FOR_ELEMENT(KERNELS_OF)

@@ -1,4 +1,4 @@
-"""Compiles cuda/*.cu to ptx/*.ptx with NVRTC, in memory, so that no path of the machine enters the output.
+"""Compiles cuda/NAME.cu to ptx/NAME_TYPE.ptx with NVRTC, in memory, so that no path of the machine enters them.
 
 Usage: build_ptx.py [--check]
 
@@ -15,6 +15,7 @@ import sys
 
 ARCHITECTURE = "compute_80"
 OPTIONS = [f"--gpu-architecture={ARCHITECTURE}", "--std=c++17"]
+ELEMENTS = ["f16", "bf16", "f32"]
 COMPILER_PACKAGE = "nvidia-cuda-nvrtc-cu12"
 KERNELS = pathlib.Path(__file__).resolve().parent.parent
 
@@ -41,8 +42,9 @@ class Nvrtc:
         self._call(f"nvrtcGet{what}", program, text)
         return text.value.decode()
 
-    def compile(self, name, source, headers):
-        """PTX of `source`; `headers` maps include names to their text."""
+    def compile(self, name, source, headers, element):
+        """PTX of `source` for one element type; `headers` maps include names to their text."""
+        options = [*OPTIONS, f"--define-macro=ELEMENT={element}"]
         strings = lambda items: (ctypes.c_char_p * len(items))(*(item.encode() for item in items))
         program = ctypes.c_void_p()
         self._call(
@@ -55,7 +57,7 @@ class Nvrtc:
             strings(headers.keys()),
         )
         try:
-            self._call("nvrtcCompileProgram", program, len(OPTIONS), strings(OPTIONS))
+            self._call("nvrtcCompileProgram", program, len(options), strings(options))
             return self._text("PTX", program)
         except RuntimeError as error:
             raise RuntimeError(f"{name}: {error}\n{self._text('ProgramLog', program)}") from error
@@ -80,19 +82,23 @@ def main():
         sys.exit(__doc__)
     nvrtc = Nvrtc()
     headers = {path.name: path.read_text("utf-8") for path in sorted((KERNELS / "cuda").glob("*.cuh"))}
-    sources = sorted((KERNELS / "cuda").glob("*.cu"))
-    stale = {path.name for path in (KERNELS / "ptx").glob("*.ptx")} - {s.stem + ".ptx" for s in sources}
-    differing = sorted(f"{name}: has no source" for name in stale)
-    for source in sources:
-        ptx = nvrtc.compile(source.name, source.read_text("utf-8"), headers)
+    outputs = {
+        f"{source.stem}_{element}.ptx": (source, element)
+        for source in sorted((KERNELS / "cuda").glob("*.cu"))
+        for element in ELEMENTS
+    }
+    committed = {path.name for path in (KERNELS / "ptx").glob("*.ptx")}
+    differing = [f"{name}: has no source" for name in sorted(committed - outputs.keys())]
+    for name, (source, element) in outputs.items():
+        ptx = nvrtc.compile(source.name, source.read_text("utf-8"), headers, element)
         first = f"// sha256:{source_hash(source)} {COMPILER_PACKAGE}=={nvrtc.version} {ARCHITECTURE}\n"
-        target = KERNELS / "ptx" / (source.stem + ".ptx")
+        target = KERNELS / "ptx" / name
         if not check:
             target.parent.mkdir(exist_ok=True)
             target.write_text(first + ptx, "utf-8")
-            print(f"{target.name}: {len(ptx)} bytes")
+            print(f"{name}: {len(ptx)} bytes")
         elif not target.exists() or target.read_text("utf-8") != first + ptx:
-            differing.append(f"{target.name}: differs from what its source compiles to")
+            differing.append(f"{name}: differs from what its source compiles to")
     if check and differing:
         sys.exit("\n".join(differing + ["run kernels/tools/build-ptx.sh and commit kernels/ptx"]))
 

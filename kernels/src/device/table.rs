@@ -31,8 +31,8 @@ const GEMM: &[usize] = &[P, P, P, W, W, W, W, W, W];
 
 /// Bytes of the block-wide reduction buffer every reducing kernel declares: one float per warp and one more.
 const REDUCE_SHARED: u32 = 33 * 4;
-/// Bytes of the two 64 x 16 tiles of the GEMM.
-const GEMM_SHARED: u32 = 2 * 16 * 64 * 4;
+/// Bytes of the two tiles of the GEMM: 16 rows of 68 floats each.
+const GEMM_SHARED: u32 = 2 * 16 * 68 * 4;
 
 macro_rules! row {
     ($name:expr, $params:expr, $run:expr, $registers:expr, $shared:expr) => {
