@@ -14,6 +14,8 @@ mod dense;
 mod memory;
 mod table;
 
+pub(crate) use attention::PARTITION;
+
 use core::ffi::c_void;
 
 /// One kernel that the simulated device can run.

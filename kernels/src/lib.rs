@@ -2,3 +2,6 @@
 
 pub mod device;
 pub mod element;
+pub mod kernel;
+pub mod reference;
+pub mod tally;
