@@ -6,14 +6,15 @@
 //!
 //! # The lease
 //!
-//! A lease is an owner (a random number an agent draws for itself) and a deadline on CLOCK_MONOTONIC, which all
-//! processes of a host share. The agent takes it by compare-and-swap of the owner once the old deadline has
-//! passed, then sets the deadline, and renews it long before it ends. The shim never looks at the owner: it is
-//! armed while the deadline lies ahead. An agent that dies stops renewing, and the shim goes dormant by itself.
+//! A lease is a deadline on CLOCK_MONOTONIC, which all processes of a host share. The shim is armed while the
+//! deadline lies ahead. The agent that holds the lease renews it long before it ends; an agent that dies stops
+//! renewing, and the shim goes dormant by itself.
 //!
-//! Two agents that race for an ended lease are told apart by the swap; should both pass it (one between the
-//! other's swap and its store of the deadline), the one whose owner number no longer stands learns it at its next
-//! renewal, as [`LeaseError::Lost`].
+//! The deadline word is also the lock. An agent takes an ended lease by compare-and-swap from the very deadline
+//! that it saw to its own, and renews by compare-and-swap from the deadline that it wrote last. Deadlines only
+//! grow, but for the 0 of a release, so of two agents that race for a lease one swap fails, and an agent whose
+//! lease was taken over learns it at its next renewal ([`LeaseError::Lost`]), before it has changed anything.
+//! A lease that the shim granted to itself at start (lowest bit set, [`GRANTED`]) is anybody's to take.
 #![allow(unsafe_code, reason = "futex words shared with another process")]
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -21,13 +22,13 @@ use core::time::Duration;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
+use rustix::fs::{SealFlags, fstat};
 use rustix::thread::futex;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::layout::{CONTROL_MAGIC, CONTROL_NAME, Control, Counter, FORMAT_VERSION, PAGE_BYTES};
+use crate::layout::{CONTROL_MAGIC, CONTROL_NAME, Control, Counter, FORMAT_VERSION, GRANTED, PAGE_BYTES};
 use crate::map::Map;
-use crate::reader::OpenError;
+use crate::reader::{OpenError, check_seals};
 
 /// What the shim is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,8 +151,9 @@ pub struct ShimControl {
 #[derive(Debug)]
 pub struct AgentControl {
     map: Map,
-    owner: u64,
     pid: u32,
+    /// The deadline that this agent wrote last; 0 while it holds no lease.
+    held: AtomicU64,
 }
 
 impl ShimControl {
@@ -186,9 +188,11 @@ impl ShimControl {
     }
 
     /// Writes a first lease on behalf of an agent that will come for it: `gpu-agent run` wants the very first
-    /// kernel. Its owner is nobody (0), so that any agent may take it over at once.
+    /// kernel. It belongs to nobody, so that any agent may take it over at once.
     pub fn grant(&self, lease: &Lease) {
-        write_lease(&self.control().request, lease);
+        let request = &self.control().request;
+        request.lease_deadline_ns.store(deadline(lease.duration) | GRANTED, Ordering::Release);
+        write_wishes(request, lease);
     }
 
     /// Sleeps until the agent has written something newer than `generation`, or `timeout` is over, or a signal
@@ -254,8 +258,192 @@ impl ShimControl {
 
 impl AgentControl {
     /// Checks and maps the page behind `fd` (opened for reading and writing), and makes sure that it belongs to
-    /// the ring with id `ring_id`. `owner` is a random non-zero number of this agent, `pid` its pid.
-    pub fn open(fd: impl AsFd, ring_id: u64, owner: u64, pid: u32) -> Result<Self, OpenError> {
+    /// the ring with id `ring_id`. `pid` is the agent's own, for the messages that other agents print.
+    pub fn open(fd: impl AsFd, ring_id: u64, pid: u32) -> Result<Self, OpenError> {
+        let io =
+            |operation| move |error: rustix::io::Errno| OpenError::Io { operation, source: error.into() };
+        check_seals(&fd)?;
+        let bytes = u64::try_from(fstat(&fd).map_err(io("stat"))?.st_size).unwrap_or(0);
+        if bytes != PAGE_BYTES as u64 {
+            return Err(OpenError::Size { bytes });
+        }
+        let map = Map::open(&fd, PAGE_BYTES, true)
+            .map_err(|source| OpenError::Io { operation: "map the control page of", source })?;
+        let control = control_of(&map);
+        let magic = control.magic.load(Ordering::Acquire);
+        if magic != CONTROL_MAGIC {
+            return Err(OpenError::Magic { found: magic });
+        }
+        let version = control.version.load(Ordering::Relaxed);
+        if version != FORMAT_VERSION {
+            return Err(OpenError::Version { found: version });
+        }
+        let found = control.ring_id.load(Ordering::Relaxed);
+        if found != ring_id {
+            return Err(OpenError::Header { field: "ring id of the control page", value: found });
+        }
+        Ok(Self { map, pid, held: AtomicU64::new(0) })
+    }
+
+    /// Takes the lease, or renews it if this agent holds it already, and writes the wishes that go with it.
+    pub fn acquire(&self, lease: &Lease) -> Result<(), LeaseError> {
+        let request = &self.control().request;
+        let seen = request.lease_deadline_ns.load(Ordering::Acquire);
+        let remaining = seen.saturating_sub(mono_ns());
+        let held = |remaining: u64| LeaseError::Held {
+            holder_pid: request.lease_pid.load(Ordering::Relaxed),
+            remaining_ms: remaining / 1_000_000,
+        };
+        let mine = seen != 0 && seen == self.held.load(Ordering::Relaxed);
+        if remaining > 0 && seen & GRANTED == 0 && !mine {
+            return Err(held(remaining));
+        }
+        self.swap_deadline(seen, deadline(lease.duration))
+            .map_err(|winner| held(winner.saturating_sub(mono_ns())))?;
+        request.lease_pid.store(self.pid, Ordering::Relaxed);
+        write_wishes(request, lease);
+        Ok(())
+    }
+
+    /// Extends the lease; nothing else changes. An agent whose lease ran out gets it back if nobody took it.
+    pub fn renew(&self, duration: Duration) -> Result<(), LeaseError> {
+        let request = &self.control().request;
+        let before = self.held.load(Ordering::Relaxed);
+        let lost = || LeaseError::Lost { holder_pid: request.lease_pid.load(Ordering::Relaxed) };
+        if before == 0 {
+            return Err(lost());
+        }
+        self.swap_deadline(before, deadline(duration)).map_err(|_taken| lost())?;
+        // A shim that already went dormant must be told; one that is armed looks at the deadline by itself.
+        if before < mono_ns() {
+            wake(&request.generation);
+        }
+        Ok(())
+    }
+
+    /// Ends the lease at once: the shim flushes and goes dormant. Does nothing if another agent holds it.
+    pub fn release(&self) {
+        let before = self.held.load(Ordering::Relaxed);
+        if before != 0 && self.swap_deadline(before, 0).is_ok() {
+            wake(&self.control().request.generation);
+        }
+    }
+
+    /// Puts `next` in the place of the deadline `seen`; gives the deadline that stands if it is another.
+    fn swap_deadline(&self, seen: u64, next: u64) -> Result<(), u64> {
+        let word = &self.control().request.lease_deadline_ns;
+        let swapped = word.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire);
+        self.held.store(if swapped.is_ok() { next } else { 0 }, Ordering::Relaxed);
+        swapped.map(|_seen| ())
+    }
+
+    /// Asks the shim to hand CUPTI to another profiler (`true`), or to take it back.
+    pub fn set_yield(&self, yielding: bool) {
+        let request = &self.control().request;
+        request.yield_request.store(yielding.into(), Ordering::Release);
+        wake(&request.generation);
+    }
+
+    /// The newest request's number; [`Report::generation`] reaches it once the shim has acted.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.control().request.generation.load(Ordering::Acquire)
+    }
+
+    /// What the shim says.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let report = &self.control().report;
+        let load = |word: &AtomicU32| word.load(Ordering::Relaxed);
+        Report {
+            state: ShimState::from_number(report.state.load(Ordering::Acquire)),
+            status: load(&report.status).cast_signed(),
+            function: load(&report.function),
+            generation: load(&report.generation),
+            kinds: load(&report.kinds),
+            armed: load(&report.armed),
+            counters: core::array::from_fn(|index| {
+                report.counters.get(index).map_or(0, |counter: &AtomicU64| counter.load(Ordering::Relaxed))
+            }),
+        }
+    }
+
+    fn control(&self) -> &Control {
+        control_of(&self.map)
+    }
+}
+
+/// CLOCK_MONOTONIC now, nanoseconds.
+#[must_use]
+pub fn mono_ns() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A deadline as an agent writes it: the lowest bit is [`GRANTED`]'s.
+fn deadline(duration: Duration) -> u64 {
+    mono_ns().saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)) & !GRANTED
+}
+
+fn write_wishes(request: &crate::layout::Request, lease: &Lease) {
+    let period = u32::try_from(lease.flush_period.as_millis()).unwrap_or(u32::MAX);
+    request.kinds.store(lease.kinds, Ordering::Relaxed);
+    request.flush_period_ms.store(period, Ordering::Relaxed);
+    request.budget_ppm.store(lease.budget_ppm, Ordering::Relaxed);
+    wake(&request.generation);
+}
+
+fn wake(&self) {
+        self.control().request.generation.fetch_add(1, Ordering::Release);
+        let _ = futex::wake(&self.control().request.generation, futex::Flags::empty(), i32::MAX as u32);
+    }
+
+    /// Tells the agent the state, and which request it answers.
+    pub fn report(&self, state: ShimState, generation: u32, kinds: u32) {
+        let report = &self.control().report;
+        if state == ShimState::Armed && report.state.load(Ordering::Relaxed) != ShimState::Armed as u32 {
+            report.armed.fetch_add(1, Ordering::Relaxed);
+        }
+        report.kinds.store(kinds, Ordering::Relaxed);
+        report.generation.store(generation, Ordering::Relaxed);
+        report.state.store(state as u32, Ordering::Release);
+    }
+
+    /// Tells the agent which CUPTI call failed (`function`: a name id of the ring), and how.
+    pub fn fault(&self, status: i32, function: u32) {
+        let report = &self.control().report;
+        report.status.store(status.cast_unsigned(), Ordering::Relaxed);
+        report.function.store(function, Ordering::Relaxed);
+    }
+
+    /// Adds to a counter.
+    #[inline]
+    pub fn add(&self, counter: Counter, amount: u64) {
+        if let Some(counter) = self.control().report.counters.get(counter as usize) {
+            counter.fetch_add(amount, Ordering::Relaxed);
+        }
+    }
+
+    /// The page's file, for announcing it to an agent and for tests.
+    #[must_use]
+    pub fn file(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Keeps the page out of children made by `fork`.
+    pub fn dont_fork(&self) -> io::Result<()> {
+        self.map.dont_fork()
+    }
+
+    fn control(&self) -> &Control {
+        control_of(&self.map)
+    }
+}
+
+impl AgentControl {
+    /// Checks and maps the page behind `fd` (opened for reading and writing), and makes sure that it belongs to
+    /// the ring with id `ring_id`. `pid` is the agent's own, for the messages that other agents print.
+    pub fn open(fd: impl AsFd, ring_id: u64, pid: u32) -> Result<Self, OpenError> {
         let io =
             |operation| move |error: rustix::io::Errno| OpenError::Io { operation, source: error.into() };
         let seals = fcntl_get_seals(&fd).map_err(io("read the seals of"))?;
@@ -281,36 +469,38 @@ impl AgentControl {
         if found != ring_id {
             return Err(OpenError::Header { field: "ring id of the control page", value: found });
         }
-        Ok(Self { map, owner, pid })
+        Ok(Self { map, pid, held: AtomicU64::new(0) })
     }
 
-    /// Takes the lease, or renews it if this agent holds it already.
+    /// Takes the lease, or renews it if this agent holds it already, and writes the wishes that go with it.
     pub fn acquire(&self, lease: &Lease) -> Result<(), LeaseError> {
         let request = &self.control().request;
-        let owner = request.lease_owner.load(Ordering::Acquire);
-        if owner != self.owner {
-            let remaining = request.lease_deadline_ns.load(Ordering::Acquire).saturating_sub(mono_ns());
-            let held = |holder_pid| LeaseError::Held { holder_pid, remaining_ms: remaining / 1_000_000 };
-            if owner != 0 && remaining > 0 {
-                return Err(held(request.lease_pid.load(Ordering::Relaxed)));
-            }
-            request
-                .lease_owner
-                .compare_exchange(owner, self.owner, Ordering::AcqRel, Ordering::Relaxed)
-                .map_err(|_winner| held(request.lease_pid.load(Ordering::Relaxed)))?;
-            request.lease_pid.store(self.pid, Ordering::Relaxed);
+        let seen = request.lease_deadline_ns.load(Ordering::Acquire);
+        let remaining = seen.saturating_sub(mono_ns());
+        let held = |remaining: u64| LeaseError::Held {
+            holder_pid: request.lease_pid.load(Ordering::Relaxed),
+            remaining_ms: remaining / 1_000_000,
+        };
+        let mine = seen != 0 && seen == self.held.load(Ordering::Relaxed);
+        if remaining > 0 && seen & GRANTED == 0 && !mine {
+            return Err(held(remaining));
         }
-        write_lease(request, lease);
+        self.swap_deadline(seen, deadline(lease.duration))
+            .map_err(|winner| held(winner.saturating_sub(mono_ns())))?;
+        request.lease_pid.store(self.pid, Ordering::Relaxed);
+        write_wishes(request, lease);
         Ok(())
     }
 
-    /// Extends the lease; nothing else changes.
+    /// Extends the lease; nothing else changes. An agent whose lease ran out gets it back if nobody took it.
     pub fn renew(&self, duration: Duration) -> Result<(), LeaseError> {
         let request = &self.control().request;
-        if request.lease_owner.load(Ordering::Acquire) != self.owner {
-            return Err(LeaseError::Lost { holder_pid: request.lease_pid.load(Ordering::Relaxed) });
+        let before = self.held.load(Ordering::Relaxed);
+        let lost = || LeaseError::Lost { holder_pid: request.lease_pid.load(Ordering::Relaxed) };
+        if before == 0 {
+            return Err(lost());
         }
-        let before = request.lease_deadline_ns.swap(deadline(duration), Ordering::Release);
+        self.swap_deadline(before, deadline(duration)).map_err(|_taken| lost())?;
         // A shim that already went dormant must be told; one that is armed looks at the deadline by itself.
         if before < mono_ns() {
             wake(&request.generation);
@@ -320,11 +510,18 @@ impl AgentControl {
 
     /// Ends the lease at once: the shim flushes and goes dormant. Does nothing if another agent holds it.
     pub fn release(&self) {
-        let request = &self.control().request;
-        if request.lease_owner.load(Ordering::Acquire) == self.owner {
-            request.lease_deadline_ns.store(0, Ordering::Release);
-            wake(&request.generation);
+        let before = self.held.load(Ordering::Relaxed);
+        if before != 0 && self.swap_deadline(before, 0).is_ok() {
+            wake(&self.control().request.generation);
         }
+    }
+
+    /// Puts `next` in the place of the deadline `seen`; gives the deadline that stands if it is another.
+    fn swap_deadline(&self, seen: u64, next: u64) -> Result<(), u64> {
+        let word = &self.control().request.lease_deadline_ns;
+        let swapped = word.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire);
+        self.held.store(if swapped.is_ok() { next } else { 0 }, Ordering::Relaxed);
+        swapped.map(|_seen| ())
     }
 
     /// Asks the shim to hand CUPTI to another profiler (`true`), or to take it back.

@@ -74,15 +74,15 @@ pub struct Header {
     /// `cuDriverGetVersion`, 0 until known.
     pub driver_version: AtomicU32,
     /// Explicit padding.
-    pub reserved1: [u64; 115],
+    pub reserved1: [AtomicU64; 115],
     /// Records ever written; alone in its cache line.
     pub head: AtomicU64,
     /// Explicit padding.
-    pub reserved2: [u64; 7],
+    pub reserved2: [AtomicU64; 7],
     /// Bytes of the names region in use.
     pub names_len: AtomicU64,
     /// Explicit padding.
-    pub reserved3: [u64; 375],
+    pub reserved3: [AtomicU64; 375],
 }
 
 const _: () = {
@@ -106,11 +106,11 @@ pub struct Control {
     /// The ring's id.
     pub ring_id: AtomicU64,
     /// Explicit padding.
-    pub reserved1: [u64; 5],
+    pub reserved1: [AtomicU64; 5],
     /// What the agent wants.
     pub request: Request,
     /// Explicit padding.
-    pub reserved2: [u64; 48],
+    pub reserved2: [AtomicU64; 48],
     /// What the shim says.
     pub report: Report,
 }
@@ -119,9 +119,8 @@ pub struct Control {
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Request {
-    /// Who holds the lease: a random non-zero id an agent makes for itself; 0 before the first.
-    pub lease_owner: AtomicU64,
-    /// The lease's end, CLOCK_MONOTONIC nanoseconds; in the past = no lease.
+    /// The lease's end, CLOCK_MONOTONIC nanoseconds, and the lock by which agents agree on its holder; in the past
+    /// = no lease. The lowest bit ([`GRANTED`]) marks a lease that no agent holds yet.
     pub lease_deadline_ns: AtomicU64,
     /// Pid of the holder in the agent's own namespace, for messages only.
     pub lease_pid: AtomicU32,
@@ -136,8 +135,11 @@ pub struct Request {
     /// 1 = hand CUPTI to another profiler and stay off until 0.
     pub yield_request: AtomicU32,
     /// Explicit padding.
-    pub reserved: [u64; 11],
+    pub reserved: [AtomicU64; 12],
 }
+
+/// Bit of [`Request::lease_deadline_ns`]: the shim granted the lease to itself, and any agent may take it over.
+pub const GRANTED: u64 = 1;
 
 /// Bits of [`Request::kinds`].
 pub mod kinds {
@@ -159,7 +161,7 @@ pub mod kinds {
     pub const GRAPH: u32 = 1 << 7;
 }
 
-/// The shim's part of the control page (offset 512).
+/// The shim's part of the control page (offset 576).
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Report {
@@ -178,7 +180,7 @@ pub struct Report {
     /// Counters, each only ever counted up.
     pub counters: [AtomicU64; Counter::COUNT],
     /// Explicit padding.
-    pub reserved: [u64; 40],
+    pub reserved: [AtomicU64; 40],
 }
 
 /// The shim's counters, by index into [`Report::counters`].
@@ -226,7 +228,8 @@ impl Counter {
 
 const _: () = {
     assert!(core::mem::offset_of!(Control, request) == 64);
-    assert!(core::mem::offset_of!(Control, report) == 512 + 64);
+    assert!(size_of::<Request>() == 128);
+    assert!(core::mem::offset_of!(Control, report) == 576);
     assert!(size_of::<Control>() <= PAGE_BYTES);
     assert!(Counter::Metadata as usize + 1 == Counter::COUNT);
 };

@@ -6,8 +6,9 @@
 //!
 //! # Two files
 //!
-//! The shim creates two memfds, finds in `/proc/PID/maps` under the names [`layout::RING_NAME`] and
-//! [`layout::CONTROL_NAME`]. Nothing else connects it to the agent: no socket, no path, no shared mount.
+//! The shim creates two memfds, found in `/proc/PID/maps` under the names [`layout::RING_NAME`] and
+//! [`layout::CONTROL_NAME`]. The agent needs no socket, no path and no shared mount to find them; only `gpu-agent run`
+//! also has new processes tell it of theirs ([`mod@announce`]), because the shortest would end between two looks.
 //!
 //! * **The ring** carries data out. It is sealed (`SHRINK|GROW|FUTURE_WRITE|SEAL`): whoever opens it later
 //!   can map it for reading only, and it can neither shrink under a reader (no SIGBUS) nor grow.
@@ -68,6 +69,7 @@
 //! looks. [`reader::Reader`] therefore checks seals, size and header once on private copies, bounds every
 //! offset, copies each slot by atomic loads before it looks at it, and never holds a reference into the map.
 
+pub mod announce;
 pub mod control;
 pub mod layout;
 pub mod map;
@@ -76,6 +78,7 @@ pub mod reader;
 pub mod record;
 pub mod writer;
 
+pub use announce::{AnnounceError, AnnounceListener, Announcement, announce};
 pub use control::{AgentControl, Lease, LeaseError, ShimControl};
 pub use reader::{OpenError, Progress, Reader};
 pub use writer::{CreateError, Geometry, Writer};

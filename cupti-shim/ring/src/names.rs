@@ -4,22 +4,24 @@
 //! Refuses: to grow: a full region or table gives id 0, which the caller counts.
 //!
 //! The fast path is a look-up by *pointer*, because CUPTI hands out the same pointer for the same kernel; it is
-//! confirmed by `strcmp` against the stored copy, because a module that was unloaded may leave its address to
+//! confirmed by `strncmp` against the stored copy, because a module that was unloaded may leave its address to
 //! another name.
 #![allow(unsafe_code, reason = "C strings given by CUPTI")]
 
 use core::ffi::{CStr, c_char};
+
+use crate::layout::MAX_NAME_BYTES;
 
 /// Slots of the pointer table; a power of two.
 const POINTERS: usize = 4096;
 /// Linear probes before a look-up gives up and takes the slow path.
 const PROBES: usize = 8;
 
-/// Table from pointers and strings to ids. Memory: 64 KiB, plus 8 bytes a name.
+/// Table from pointers and strings to ids. Memory: 64 KiB, plus about 20 bytes a name.
 #[derive(Debug)]
 pub(crate) struct Names {
     by_pointer: Box<[Entry]>,
-    /// Ids of all names, in order of their hash: the slow path.
+    /// Ids of all names by the hash of their text: the slow path.
     by_hash: std::collections::HashMap<u64, u32>,
 }
 
@@ -60,7 +62,7 @@ impl Names {
             if entry.pointer == name as usize {
                 if let Some(stored) = region.stored(entry.id)
                     // SAFETY: both are NUL-terminated: one by contract, one because `append` ends it so.
-                    && unsafe { strcmp(stored, name) } == 0
+                    && unsafe { strncmp(stored, name, MAX_NAME_BYTES) } == 0
                 {
                     return entry.id;
                 }
@@ -128,9 +130,10 @@ fn hash(bytes: &[u8]) -> u64 {
         .fold(0xCBF2_9CE4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// Cuts a name to the longest the format allows, at a character boundary.
+/// Cuts a name at its first NUL, and to the longest the format allows, at a character boundary.
 fn cut(text: &[u8]) -> &[u8] {
-    let mut end = text.len().min(crate::layout::MAX_NAME_BYTES);
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+    let mut end = text.len().min(MAX_NAME_BYTES);
     while end < text.len() && end > 0 && text.get(end).is_some_and(|byte| byte & 0xC0 == 0x80) {
         end -= 1;
     }
@@ -138,5 +141,5 @@ fn cut(text: &[u8]) -> &[u8] {
 }
 
 unsafe extern "C" {
-    fn strcmp(left: *const c_char, right: *const c_char) -> i32;
+    fn strncmp(left: *const c_char, right: *const c_char, bytes: usize) -> i32;
 }

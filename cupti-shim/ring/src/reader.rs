@@ -8,7 +8,7 @@ use core::sync::atomic::{Ordering, fence};
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
+use rustix::fs::{SealFlags, fcntl_get_seals, fstat, fstatfs};
 
 use crate::layout::{
     FORMAT_VERSION, Header, MAX_NAME_BYTES, MAX_RING_BYTES, PAGE_BYTES, PAYLOAD_WORDS, RING_MAGIC,
@@ -35,6 +35,12 @@ pub enum OpenError {
     Unsealed {
         /// The seals it has, as `F_GET_SEALS` gives them.
         found: u32,
+    },
+    /// Not a memfd in ordinary memory: huge pages, for one, can be taken away under a reader.
+    #[error("the ring lies in a file system of type {found:#x} instead of shared memory (tmpfs, {TMPFS_MAGIC:#x})")]
+    FileSystem {
+        /// `f_type` of `fstatfs`.
+        found: u64,
     },
     /// Too small for a header, or larger than a ring may be.
     #[error("the ring has {bytes} bytes; between {PAGE_BYTES} and {MAX_RING_BYTES} are possible")]
@@ -64,6 +70,21 @@ pub enum OpenError {
         /// Its value.
         value: u64,
     },
+}
+
+/// `f_type` of tmpfs, where memfds live (linux/magic.h).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+/// Makes sure that `fd` is a memfd in ordinary memory whose size is fixed: a mapping of it cannot raise SIGBUS.
+pub(crate) fn check_seals(fd: impl AsFd) -> Result<(), OpenError> {
+    let io =
+        |operation| move |error: rustix::io::Errno| OpenError::Io { operation, source: error.into() };
+    let seals = fcntl_get_seals(&fd).map_err(io("read the seals of"))?;
+    if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
+        return Err(OpenError::Unsealed { found: seals.bits() });
+    }
+    let found = fstatfs(&fd).map_err(io("find the file system of"))?.f_type as u64;
+    if found == TMPFS_MAGIC { Ok(()) } else { Err(OpenError::FileSystem { found }) }
 }
 
 /// What the header says of the writer, copied once.
@@ -111,10 +132,7 @@ impl Reader {
     pub fn open(fd: impl AsFd) -> Result<Self, OpenError> {
         let io =
             |operation| move |error: rustix::io::Errno| OpenError::Io { operation, source: error.into() };
-        let seals = fcntl_get_seals(&fd).map_err(io("read the seals of"))?;
-        if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
-            return Err(OpenError::Unsealed { found: seals.bits() });
-        }
+        check_seals(&fd)?;
         let bytes = u64::try_from(fstat(&fd).map_err(io("stat"))?.st_size).unwrap_or(0);
         if bytes < PAGE_BYTES as u64 || bytes > MAX_RING_BYTES {
             return Err(OpenError::Size { bytes });
@@ -214,30 +232,44 @@ impl Reader {
 
     /// Hands up to `max` records to `sink`, oldest first, each with its number.
     ///
-    /// Work is bounded by `max`, whatever the writer does. A head that went backwards is nothing new.
+    /// Work is bounded by `max`, whatever the writer does. A head that went backwards is nothing new. `lost` is as
+    /// large as a lying head makes it: sums of it must saturate.
     pub fn poll(&mut self, max: u64, mut sink: impl FnMut(u64, &Payload)) -> Progress {
-        let head = self.head();
+        let mut head = self.head();
         let mut progress = Progress::default();
-        let Some(behind) = head.checked_sub(self.position) else { return progress };
-        if behind > self.slot_count {
-            // The oldest slots are about to be overwritten too: leave them, and read what will stand.
-            let skip = behind - self.slot_count + self.slot_count / 8;
-            progress.lost += skip;
-            self.position += skip;
+        if head < self.position {
+            return progress;
         }
-        let end = head.min(self.position.saturating_add(max));
-        while self.position < end {
+        progress.lost += self.skip_overwritten(head, 0);
+        for _ in 0..max {
+            if self.position >= head {
+                break;
+            }
             match self.copy(self.position) {
                 Some(payload) => {
                     progress.read += 1;
                     sink(self.position, &payload);
+                    self.position += 1;
                 }
-                None => progress.lost += 1,
+                None => {
+                    progress.lost += 1;
+                    self.position += 1;
+                    // The writer is on the reader's heels: leave it an eighth of the ring as a lead.
+                    head = self.head().max(head);
+                    progress.lost += self.skip_overwritten(head, self.slot_count / 8);
+                }
             }
-            self.position += 1;
         }
         progress.pending = head - self.position;
         progress
+    }
+
+    /// Passes over the records that the writer has overwritten; if there are any, over `lead` more.
+    fn skip_overwritten(&mut self, head: u64, lead: u64) -> u64 {
+        let overwritten = (head - self.position).saturating_sub(self.slot_count);
+        let skip = if overwritten > 0 { overwritten + lead } else { 0 };
+        self.position += skip;
+        skip
     }
 
     /// A private copy of record `number`, if the slot still (and wholly) holds it.

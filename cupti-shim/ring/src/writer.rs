@@ -69,8 +69,8 @@ pub struct Writer {
     slots: *mut AtomicU64,
     mask: u64,
     head: u64,
-    /// The file stays open so that `/proc/PID/fd` shows the ring too.
-    _fd: OwnedFd,
+    /// Stays open for [`Writer::file`], and so that `/proc/PID/fd` shows the ring too.
+    fd: OwnedFd,
 }
 
 // SAFETY: the raw pointer leads into the writer's own mapping, which is not tied to a thread.
@@ -96,7 +96,7 @@ impl Writer {
         if !valid {
             return Err(CreateError::Geometry(geometry));
         }
-        // FUTURE_WRITE exists from Linux 5.1; the reader insists on the other two only.
+        // FUTURE_WRITE needs Linux 5.1. It protects the writer; the reader insists on SHRINK and GROW only.
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
         let (fd, map) = Map::create(RING_NAME, bytes, seals)?;
         let slots_offset = PAGE_BYTES + names;
@@ -121,7 +121,7 @@ impl Writer {
         // SAFETY: the slots begin inside the mapping, at a multiple of 4096 from its page-aligned start.
         let slots = unsafe { map.base().add(slots_offset) }.cast();
         let region = NamesRegion { map, offset: PAGE_BYTES, bytes: names, len: 8 };
-        Ok(Self { region, names: Names::new(), slots, mask: u64::from(geometry.slots) - 1, head: 0, _fd: fd })
+        Ok(Self { region, names: Names::new(), slots, mask: u64::from(geometry.slots) - 1, head: 0, fd })
     }
 
     /// Publishes one record; the oldest makes room if need be.
@@ -185,10 +185,10 @@ impl Writer {
         self.region.map.dont_fork()
     }
 
-    /// The ring's file, for tests that act as the agent in the same process.
+    /// The ring's file, for announcing it to an agent and for tests.
     #[must_use]
     pub fn file(&self) -> &OwnedFd {
-        &self._fd
+        &self.fd
     }
 
     #[inline]
