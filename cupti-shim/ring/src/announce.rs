@@ -280,7 +280,7 @@ mod tests {
         let mut seen = Vec::new();
         Reader::open(&announcement.ring).unwrap().poll(10, |_, payload| seen.push(*payload));
         assert_eq!(seen, [[5; 11]]);
-        let agent = AgentControl::open(&announcement.control, 77, 9, 1).unwrap();
+        let agent = AgentControl::open(&announcement.control, 77, 1).unwrap();
         let lease = Lease {
             kinds: kinds::KERNEL,
             flush_period: Duration::from_millis(5),

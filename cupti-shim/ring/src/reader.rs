@@ -37,7 +37,9 @@ pub enum OpenError {
         found: u32,
     },
     /// Not a memfd in ordinary memory: huge pages, for one, can be taken away under a reader.
-    #[error("the ring lies in a file system of type {found:#x} instead of shared memory (tmpfs, {TMPFS_MAGIC:#x})")]
+    #[error(
+        "the ring lies in a file system of type {found:#x} instead of shared memory (tmpfs, {TMPFS_MAGIC:#x})"
+    )]
     FileSystem {
         /// `f_type` of `fstatfs`.
         found: u64,
@@ -77,8 +79,7 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// Makes sure that `fd` is a memfd in ordinary memory whose size is fixed: a mapping of it cannot raise SIGBUS.
 pub(crate) fn check_seals(fd: impl AsFd) -> Result<(), OpenError> {
-    let io =
-        |operation| move |error: rustix::io::Errno| OpenError::Io { operation, source: error.into() };
+    let io = |operation| move |error: rustix::io::Errno| OpenError::Io { operation, source: error.into() };
     let seals = fcntl_get_seals(&fd).map_err(io("read the seals of"))?;
     if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
         return Err(OpenError::Unsealed { found: seals.bits() });
