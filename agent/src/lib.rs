@@ -2,4 +2,5 @@
 
 pub mod aggregate;
 pub mod event;
+pub mod export;
 pub mod semconv;
