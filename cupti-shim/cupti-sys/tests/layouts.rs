@@ -9,6 +9,8 @@ use cupti_sys::{ActivityKind, ApiVersion, RecordSizes};
 
 #[path = "shared/releases.rs"]
 mod releases;
+#[path = "shared/versions.rs"]
+mod versions;
 use releases::{Release, Struct};
 
 /// One struct of one release, with the view that reads it.
