@@ -1,7 +1,6 @@
 //! Buffers laid out by the fixture, walked by NVIDIA's own `cuptiActivityGetNextRecord` and read through the views.
 //!
-//! That function needs neither driver nor GPU in CUPTI 11.8 to 13.1. Each library is loaded by a process of its own,
-//! the example `walk`, which Cargo builds along with the tests.
+//! Each library is loaded by a process of its own, the example `walk`.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +9,6 @@
     reason = "a failure has to fail the test"
 )]
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,6 +18,8 @@ use cupti_sys::record::{
 };
 use cupti_sys::{ActivityKind, RecordSizes};
 
+#[path = "shared/callable.rs"]
+mod callable;
 #[path = "shared/libraries.rs"]
 mod libraries;
 #[path = "shared/releases.rs"]
@@ -28,9 +28,6 @@ mod releases;
 mod versions;
 use libraries::Library;
 use releases::{KINDS, Release, Struct};
-
-/// Releases whose iterator works without libcuda.
-const WALKABLE: &[&str] = &["11.8.87", "12.0.146", "12.4.127", "12.8.90", "12.9.79", "13.0.85", "13.1.115"];
 
 /// A buffer, and what was put into it.
 struct Buffer<'a> {
@@ -73,7 +70,7 @@ fn walk(library: &Library, bytes: &[u8], valid_bytes: usize) -> (bool, Vec<(usiz
     let number = FILES.fetch_add(1, Ordering::Relaxed);
     let file = std::env::temp_dir().join(format!("cupti-walk-{}-{number}", std::process::id()));
     std::fs::write(&file, bytes).unwrap();
-    let output = Command::new(walk_program())
+    let output = Command::new(callable::program("walk"))
         .arg(&library.path)
         .arg(&file)
         .arg(valid_bytes.to_string())
@@ -91,22 +88,10 @@ fn walk(library: &Library, bytes: &[u8], valid_bytes: usize) -> (bool, Vec<(usiz
     (output.status.success(), pairs, String::from_utf8(output.stderr).unwrap())
 }
 
-/// Cargo puts examples beside the folder of the test programs.
-fn walk_program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let walk = test.parent().and_then(Path::parent).unwrap().join("examples/walk");
-    assert!(walk.exists(), "{} is missing: cargo build -p cupti-sys --example walk", walk.display());
-    walk
-}
-
 /// The libraries to walk with, each with its release.
 fn each_library(mut check: impl FnMut(&Library, &Release)) {
-    if !cfg!(target_arch = "x86_64") {
-        println!("skipped: the libraries are for x86_64");
-        return;
-    }
     let releases = releases::all();
-    for library in libraries::fetch(WALKABLE) {
+    for library in callable::libraries() {
         check(&library, releases.iter().find(|release| release.name == library.release).unwrap());
     }
 }
