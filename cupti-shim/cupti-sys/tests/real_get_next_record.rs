@@ -42,7 +42,7 @@ fn value(offset: usize, field: &str) -> u64 {
     }) | 1
 }
 
-/// Each kind next to each other kind: `rounds` times all kinds, each round starting elsewhere.
+/// Records back to back: in the first round each kind once, in each further round as many in another order.
 fn mixed_buffer(release: &Release, rounds: usize) -> Buffer<'_> {
     let mut buffer = Buffer { bytes: Vec::new(), records: Vec::new() };
     for round in 0..rounds {
