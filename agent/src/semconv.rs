@@ -7,6 +7,12 @@
 //! Others follow OpenTelemetry's rules: dots in names, units by UCUM, no unit in the name. The Prometheus
 //! exporter derives its names by the OpenTelemetry rules (dots to underscores, unit and `_total` suffixes).
 
+pub mod attribute;
+mod bounds;
+pub mod instruments;
+
+pub use instruments::INSTRUMENTS;
+
 /// What an instrument measures, and how.
 #[derive(Debug, PartialEq)]
 pub struct Instrument {
@@ -33,4 +39,42 @@ pub enum InstrumentKind {
     Gauge,
     /// Distribution.
     Histogram,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{INSTRUMENTS, InstrumentKind};
+
+    #[test]
+    fn every_name_is_declared_once() {
+        let names: BTreeSet<_> = INSTRUMENTS.iter().map(|instrument| instrument.name).collect();
+        assert_eq!(names.len(), INSTRUMENTS.len());
+    }
+
+    #[test]
+    fn histograms_and_only_histograms_have_ascending_bounds() {
+        for instrument in INSTRUMENTS {
+            let is_histogram = instrument.kind == InstrumentKind::Histogram;
+            assert_eq!(is_histogram, !instrument.bounds.is_empty(), "{}", instrument.name);
+            assert!(instrument.bounds.is_sorted_by(|a, b| a < b), "{}", instrument.name);
+        }
+    }
+
+    #[test]
+    fn a_duration_says_which_clock_it_was_measured_by() {
+        for instrument in INSTRUMENTS {
+            if instrument.kind == InstrumentKind::Histogram {
+                assert!(instrument.attributes.contains(&super::attribute::TIMING), "{}", instrument.name);
+            }
+        }
+    }
+
+    #[test]
+    fn descriptions_are_sentences() {
+        for instrument in INSTRUMENTS {
+            assert!(instrument.description.ends_with('.'), "{}: {}", instrument.name, instrument.description);
+        }
+    }
 }
