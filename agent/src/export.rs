@@ -16,13 +16,21 @@
 //! [`Config::build`] composes them, [`Exporters::start`] sets them going, [`Running::shutdown`] flushes them.
 //! A new push exporter implements [`PushExporter`] and is given to [`push::spawn`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::aggregate::snapshot::Snapshot;
 use crate::event::{DeviceId, NameId, Pid, TargetId};
 
+pub mod events;
+mod exponential;
+pub mod prometheus;
+pub mod push;
+pub mod resource;
 pub mod stats;
 
+pub use events::EventSender;
 pub use stats::ExportStats;
 
 /// Where exporters take their points from. Must return quickly: it holds the aggregate's lock.
@@ -102,4 +110,80 @@ pub struct Wiring {
     pub directory: Arc<dyn Directory>,
     /// Health.
     pub health: Arc<dyn Health>,
+}
+
+/// What runs, and how.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the agent calls itself.
+    pub resource: resource::Resource,
+    /// The HTTP endpoint, if any.
+    pub prometheus: Option<prometheus::Config>,
+}
+
+impl Config {
+    /// Takes the port and opens the files: what can go wrong at once goes wrong here.
+    pub fn build(self) -> Result<Exporters, Error> {
+        let resource = Arc::new(self.resource);
+        let prometheus = self.prometheus.map(|config| config.build(Arc::clone(&resource))).transpose()?;
+        Ok(Exporters { prometheus })
+    }
+}
+
+/// Why an exporter cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The HTTP endpoint.
+    #[error(transparent)]
+    Prometheus(#[from] prometheus::Error),
+    /// The runtime would not take a socket over.
+    #[error("cannot serve the metrics endpoint: {0}")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Exporters that are ready, not yet running: the core takes their counters and the sender, then starts them.
+#[derive(Debug)]
+pub struct Exporters {
+    prometheus: Option<prometheus::Endpoint>,
+}
+
+impl Exporters {
+    /// Counters of each exporter, for the self-metrics.
+    #[must_use]
+    pub fn stats(&self) -> Vec<Arc<ExportStats>> {
+        self.prometheus.iter().map(prometheus::Endpoint::stats).collect()
+    }
+
+    /// Where the pipeline offers events; wants nothing where the JSON log is off. One for each thread.
+    #[must_use]
+    pub fn event_sender(&self) -> EventSender {
+        EventSender::disabled()
+    }
+
+    /// Where metrics are served, with the port really taken.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.prometheus.as_ref().map(prometheus::Endpoint::address)
+    }
+
+    /// Sets them going. Needs a tokio runtime.
+    pub fn start(self, wiring: Wiring) -> Result<Running, Error> {
+        let prometheus = self.prometheus.map(|endpoint| endpoint.start(wiring.clone())).transpose();
+        Ok(Running { prometheus: prometheus.map_err(Error::Serve)? })
+    }
+}
+
+/// Running exporters.
+#[derive(Debug)]
+pub struct Running {
+    prometheus: Option<prometheus::Serving>,
+}
+
+impl Running {
+    /// Sends and writes what is left, within `limit`, and ends. Call it after the last event was flushed.
+    pub async fn shutdown(self, limit: Duration) {
+        if let Some(serving) = self.prometheus {
+            serving.shutdown(limit).await;
+        }
+    }
 }

@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod classes;
 pub mod clock;
+pub mod config;
 pub mod event;
 pub mod export;
 pub mod semconv;

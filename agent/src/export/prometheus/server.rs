@@ -1,0 +1,218 @@
+//! The HTTP server behind the endpoint.
+//!
+//! Enters: connections. Leaves: answers. Refuses: anything but GET and HEAD, heads over 8 KiB or 64 headers, request
+//! bodies, clients that stall.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_io_timeout::TimeoutStream;
+use tracing::{debug, warn};
+
+use super::encode::encode;
+use super::{Endpoint, negotiate};
+use crate::export::resource::Resource;
+use crate::export::{ExportStats, Verdict, Wiring};
+
+/// Room for a request's head; the smallest that hyper accepts.
+const MAX_HEAD_BYTES: usize = 8 * 1024;
+/// Headers in a request.
+const MAX_HEADERS: usize = 64;
+/// How long a kept-alive connection may be silent.
+const IDLE: Duration = Duration::from_secs(90);
+/// Speed over size: the network is near, the agent's time is not free.
+const GZIP_LEVEL: Compression = Compression::fast();
+/// After a failed accept (out of file descriptors), before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A running endpoint.
+#[derive(Debug)]
+pub struct Serving {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Takes no more requests, finishes those under way within `limit`, then closes.
+    pub async fn shutdown(mut self, limit: Duration) {
+        if self.stop.send(true).is_err() {
+            return;
+        }
+        if tokio::time::timeout(limit, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+pub(super) fn start(endpoint: Endpoint, wiring: Wiring) -> io::Result<Serving> {
+    let listener = TcpListener::from_std(endpoint.listener)?;
+    let site = Arc::new(Site {
+        wiring,
+        resource: endpoint.resource,
+        stats: endpoint.stats,
+        rendering: Mutex::new(()),
+    });
+    let (stop, stopped) = watch::channel(false);
+    let limits = Limits { timeout: endpoint.config.timeout, connections: endpoint.config.max_connections };
+    let task = tokio::spawn(accept(listener, site, limits, stopped));
+    Ok(Serving { stop, task })
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    timeout: Duration,
+    connections: usize,
+}
+
+async fn accept(listener: TcpListener, site: Arc<Site>, limits: Limits, mut stopped: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopped.changed() => break,
+            accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, listener.accept().await)
+            } => accepted,
+        };
+        match accepted {
+            (Ok(place), Ok((stream, _peer))) => {
+                let connection = serve(stream, Arc::clone(&site), limits.timeout, stopped.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            (_, Err(error)) => {
+                warn!(%error, "cannot accept a connection to the metrics endpoint");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            (Err(_closed), _) => break,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve(stream: TcpStream, site: Arc<Site>, timeout: Duration, mut stopped: watch::Receiver<bool>) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(timeout));
+    stream.set_read_timeout(Some(IDLE));
+    let service = service_fn(move |request| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(site.answer(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        _ = stopped.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(%error, "a connection to the metrics endpoint ended early");
+    }
+}
+
+struct Site {
+    wiring: Wiring,
+    resource: Arc<Resource>,
+    stats: Arc<ExportStats>,
+    /// One rendering at a time: their memory does not add up.
+    rendering: Mutex<()>,
+}
+
+impl Site {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
+            response.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/metrics" => self.metrics(request.headers()).await,
+            "/healthz" => health(self.wiring.health.live()),
+            "/readyz" => health(self.wiring.health.ready()),
+            "/" => plain(StatusCode::OK, "gpu-agent\n\n/metrics\n/healthz\n/readyz\n"),
+            _ => plain(StatusCode::NOT_FOUND, "There are /metrics, /healthz and /readyz.\n"),
+        }
+    }
+
+    async fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let format = negotiate::format(header(ACCEPT));
+        let gzip = negotiate::gzip(header(ACCEPT_ENCODING));
+        let rendering = self.rendering.lock().await;
+        let started = Instant::now();
+        let source = Arc::clone(&self.wiring.source);
+        let resource = Arc::clone(&self.resource);
+        let rendered =
+            tokio::task::spawn_blocking(move || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
+                let snapshot = source.snapshot();
+                let points: usize = snapshot.families.iter().map(|family| family.points.len()).sum();
+                let body = encode(snapshot, resource, format)?;
+                Ok((points as u64, if gzip { compressed(&body)? } else { body }))
+            })
+            .await;
+        drop(rendering);
+        match rendered {
+            Ok(Ok((points, body))) => {
+                self.stats.succeeded(points, body.len() as u64, started.elapsed());
+                let response = Response::builder().header(CONTENT_TYPE, format.content_type());
+                let response = response.header(VARY, "accept, accept-encoding");
+                let response = if gzip { response.header(CONTENT_ENCODING, "gzip") } else { response };
+                response.body(Full::from(body)).unwrap_or_default()
+            }
+            Ok(Err(error)) => self.failed(&error.to_string(), started),
+            Err(error) => self.failed(&error.to_string(), started),
+        }
+    }
+
+    fn failed(&self, error: &str, started: Instant) -> Response<Full<Bytes>> {
+        warn!(error, "a scrape could not be answered");
+        self.stats.gave_up(0, started.elapsed());
+        plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
+    }
+}
+
+fn compressed(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), GZIP_LEVEL);
+    encoder.write_all(body)?;
+    encoder.finish()
+}
+
+fn health(verdict: Verdict) -> Response<Full<Bytes>> {
+    let status = if verdict.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    plain(status, verdict.detail)
+}
+
+fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let kind = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
