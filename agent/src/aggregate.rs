@@ -1,3 +1,5 @@
 //! Events to series.
 
+pub mod histogram;
+pub mod occupancy;
 pub mod snapshot;
