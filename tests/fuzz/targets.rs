@@ -1,0 +1,29 @@
+//! What is fuzzed.
+//!
+//! Enters: nothing. Leaves: the table of targets. Refuses: targets that need a GPU, root or a network.
+
+mod announce;
+mod control;
+mod program;
+mod ring;
+mod shared;
+mod simulator;
+
+/// Runs one input and tells which ways it went.
+pub(crate) type Run = Box<dyn FnMut(&[u8]) -> Vec<u64>>;
+
+/// A thing that reads what others wrote.
+pub(crate) struct Target {
+    /// Its name, which is that of its corpus folder.
+    pub(crate) name: &'static str,
+    /// Makes what its runs share (files, sockets).
+    pub(crate) make: fn() -> Run,
+}
+
+/// All targets.
+pub(crate) const TARGETS: &[Target] = &[
+    Target { name: "ring", make: ring::make },
+    Target { name: "control", make: control::make },
+    Target { name: "announce", make: announce::make },
+    Target { name: "simulator", make: simulator::make },
+];
