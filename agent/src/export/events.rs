@@ -266,7 +266,7 @@ mod tests {
         }
         sender.flush();
         let dropped = stats.dropped.load(Ordering::Relaxed);
-        assert_eq!(stats.queue_length.load(Ordering::Relaxed), 768);
+        assert_eq!(stats.queue_length.load(Ordering::Relaxed), 3 * 256 + 5000 % 256);
         assert_eq!(received(&receiver) as u64 + dropped, 5000);
         assert!(dropped > 0);
         sender.offer(TargetId(0), &kernel());
