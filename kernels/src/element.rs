@@ -2,9 +2,15 @@
 //! (to nearest, ties to even, as `cvt.rn` does). Refuses nothing: every bit pattern is a value.
 
 use half::{bf16, f16};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// A type a buffer can hold: any bytes are a value of it, and it has no padding.
+pub trait Plain: Copy + FromBytes + IntoBytes + Immutable + Send + Sync + 'static {}
+
+impl<T: Copy + FromBytes + IntoBytes + Immutable + Send + Sync + 'static> Plain for T {}
 
 /// A type a tensor can be made of.
-pub trait Element: Copy + Default + Send + Sync + 'static {
+pub trait Element: Plain + Default {
     /// Which type this is, as data.
     const DTYPE: Dtype;
     /// How many elements make the 16 bytes that the key cache groups together (`x` in its layout).

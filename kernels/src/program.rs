@@ -1,0 +1,54 @@
+//! How the binaries start: they load `libgpu_agent_kernels.so`, which lies beside them, and run the program of that
+//! name in it. So the entry points run in the library, as an engine's do, and a probe placed on the library sees
+//! every caller. Refuses to run where the library is not found, and says where it looked.
+#![allow(unsafe_code, reason = "a C function is called in a library that is loaded at run time")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const LIBRARY: &str = "libgpu_agent_kernels.so";
+
+/// Runs `main` of `program`: the body of the exported functions below.
+fn guarded(program: fn() -> u8) -> u8 {
+    // A panic must not leave through a C function; its message has been printed.
+    std::panic::catch_unwind(program).unwrap_or(101)
+}
+
+/// The program `gpu-agent-workload`, for the binary of that name. Returns the exit status.
+#[unsafe(no_mangle)]
+pub extern "C" fn gpu_agent_workload_main() -> u8 {
+    guarded(crate::workload::main)
+}
+
+/// Runs the exported program `symbol` of the library beside this executable.
+#[must_use]
+pub fn run(symbol: &str) -> ExitCode {
+    match load(symbol) {
+        Ok(program) => ExitCode::from(program()),
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn load(symbol: &str) -> Result<extern "C" fn() -> u8, String> {
+    let executable =
+        std::env::current_exe().map_err(|error| format!("the path of this program is not known: {error}"))?;
+    let folder = executable.parent().unwrap_or(Path::new("."));
+    let candidates =
+        [folder.join(LIBRARY), folder.join("deps").join(LIBRARY), folder.join("../lib").join(LIBRARY)];
+    let Some(path) = candidates.iter().find(|path| path.exists()) else {
+        let places: Vec<String> =
+            candidates.iter().map(|path: &PathBuf| path.display().to_string()).collect();
+        return Err(format!("{LIBRARY} is not there: put it at one of {}", places.join(", ")));
+    };
+    let failed = |error| format!("{}: {error}", path.display());
+    // SAFETY: the library is this package's own, built with this program; it has no initialisers.
+    let library = unsafe { libloading::Library::new(path) }.map_err(failed)?;
+    // SAFETY: every exported program has this type.
+    let program = *unsafe { library.get::<extern "C" fn() -> u8>(symbol) }.map_err(failed)?;
+    // The library stays for the life of the process.
+    std::mem::forget(library);
+    Ok(program)
+}
