@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# In: names of things that a command needs: cargo, cc, python-venv.
+# Out: nothing if all are there; else what is missing and how to get it (exit 1). Refuses to install anything.
+set -euo pipefail
+
+missing=0
+lacks() { # WHAT HOW
+    echo "missing: $1" >&2
+    echo "  to install it: $2" >&2
+    missing=1
+}
+
+for thing in "$@"; do
+    case $thing in
+    cargo)
+        command -v cargo >/dev/null || lacks "cargo, the Rust toolchain (rust-toolchain.toml names the version)" \
+            "see https://rustup.rs, or: apt-get install rustup (Debian 13, Ubuntu 24.04 and later)"
+        ;;
+    cc)
+        command -v cc >/dev/null || lacks "cc, a C compiler and linker" "apt-get install gcc libc6-dev"
+        ;;
+    python-venv)
+        python3 -c 'import venv, ensurepip' 2>/dev/null || lacks "python3 with venv (for tests only)" \
+            "apt-get install python3 python3-venv"
+        ;;
+    *)
+        echo "require.sh: unknown thing: $thing" >&2
+        exit 2
+        ;;
+    esac
+done
+exit "$missing"
