@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# In: nothing. Out: everything that a user runs and the simulated device, built for release; on stdout, with --print,
+# the folder that holds them. Refuses nothing; a compile error is cargo's own.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+folder=${CARGO_TARGET_DIR:-$PWD/target}/release
+if [[ ${1:-} == --print ]]; then
+    echo "$folder"
+    exit
+fi
+cargo build --quiet --release --locked -p gpu-agent -p gpu-agent-cupti-shim -p gpu-agent-kernels
+# Apart: the simulator wants the kernels without their launchers.
+cargo build --quiet --release --locked -p cuda-sim-driver -p cuda-sim-cupti -p cuda-sim-cudart
+echo "built in $folder"
