@@ -3,7 +3,7 @@
 //! every caller. Refuses to run where the library is not found, and says where it looked.
 #![allow(unsafe_code, reason = "a C function is called in a library that is loaded at run time")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 const LIBRARY: &str = "libgpu_agent_kernels.so";
@@ -38,16 +38,24 @@ fn load(symbol: &str) -> Result<extern "C" fn() -> u8, String> {
     let folder = executable.parent().unwrap_or(Path::new("."));
     let candidates =
         [folder.join(LIBRARY), folder.join("deps").join(LIBRARY), folder.join("../lib").join(LIBRARY)];
-    let Some(path) = candidates.iter().find(|path| path.exists()) else {
-        let places: Vec<String> =
-            candidates.iter().map(|path: &PathBuf| path.display().to_string()).collect();
-        return Err(format!("{LIBRARY} is not there: put it at one of {}", places.join(", ")));
-    };
-    let failed = |error| format!("{}: {error}", path.display());
+    let mut refusals = Vec::new();
+    for path in &candidates {
+        match load_from(path, symbol) {
+            Ok(program) => return Ok(program),
+            Err(error) => refusals.push(format!("\n  {}: {error}", path.display())),
+        }
+    }
+    Err(format!(
+        "no usable {LIBRARY}: build it with `cargo build -p gpu-agent-kernels`, or put it beside this program{}",
+        refusals.concat()
+    ))
+}
+
+fn load_from(path: &Path, symbol: &str) -> Result<extern "C" fn() -> u8, libloading::Error> {
     // SAFETY: the library is this package's own, built with this program; it has no initialisers.
-    let library = unsafe { libloading::Library::new(path) }.map_err(failed)?;
+    let library = unsafe { libloading::Library::new(path) }?;
     // SAFETY: every exported program has this type.
-    let program = *unsafe { library.get::<extern "C" fn() -> u8>(symbol) }.map_err(failed)?;
+    let program = *unsafe { library.get::<extern "C" fn() -> u8>(symbol) }?;
     // The library stays for the life of the process.
     std::mem::forget(library);
     Ok(program)

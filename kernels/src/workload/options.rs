@@ -222,7 +222,7 @@ mod tests {
         assert!(refusal("--head-size 96").starts_with("--head-size 96"));
         assert!(refusal("--block-size 8").starts_with("--block-size 8"));
         assert!(refusal("--heads 4 --kv-heads 3").contains("not a multiple"));
-        assert!(refusal("--rate -1").starts_with("--rate"));
+        assert!(refusal("--rate=-1").starts_with("--rate"));
         assert!(refusal("--seconds NaN").starts_with("--seconds"));
         assert!(parse("").sizes().is_ok());
     }
