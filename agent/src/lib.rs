@@ -4,6 +4,8 @@ pub mod aggregate;
 pub mod classes;
 pub mod clock;
 pub mod config;
+pub mod cuda;
+pub mod decode;
 pub mod event;
 pub mod export;
 pub mod semconv;

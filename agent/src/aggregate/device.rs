@@ -1,0 +1,255 @@
+//! The series of one device of one target: kernels, operations, copies, memory, graphs.
+//!
+//! Enters: GPU events of that device. Leaves: points. Refuses: time of incomplete records; they count, and last nothing.
+
+use std::sync::Arc;
+
+use super::builder::Builder;
+use super::calls::Calls;
+use super::limits::Budget;
+use super::scope::Scope;
+use super::snapshot::{Attributes, Value};
+use super::units::Units;
+use crate::classes::{KernelName, Operation};
+use crate::event::{Device, DeviceId, GraphTrace, Kernel, MemoryKind};
+use crate::semconv::{attribute, instruments};
+
+mod kernels;
+mod memory;
+mod timed;
+mod transfer;
+
+use kernels::Kernels;
+use memory::MemoryUse;
+use timed::Timed;
+use transfer::Transfer;
+
+/// The values of `use_v1`.
+const USE_V1: [Option<bool>; 3] = [None, Some(false), Some(true)];
+
+/// One device's series.
+#[derive(Debug)]
+pub(super) struct DeviceSeries {
+    /// `None`: all devices past the limit.
+    pub(super) id: Option<DeviceId>,
+    description: Option<Device>,
+    scope: Scope,
+    info: Attributes,
+    kernels: Kernels,
+    calls: Calls,
+    attention: [Option<Timed>; USE_V1.len()],
+    cache_update: Option<Timed>,
+    graphs: Option<Timed>,
+    transfers: Vec<Transfer>,
+    memory: Vec<MemoryUse>,
+}
+
+/// What a kernel record was, besides one execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing to add.
+    Plain,
+    /// A reduce kernel whose main kernel was never seen.
+    OrphanReduce,
+}
+
+impl DeviceSeries {
+    pub(super) fn new(id: Option<DeviceId>, process: &Scope, simulated: bool) -> Self {
+        let scope = process.with_device(id, None, simulated);
+        Self {
+            id,
+            description: None,
+            info: scope.attributes(&instruments::DEVICE_INFO, &[]),
+            scope,
+            kernels: Kernels::default(),
+            calls: Calls::default(),
+            attention: [None, None, None],
+            cache_update: None,
+            graphs: None,
+            transfers: Vec::new(),
+            memory: Vec::new(),
+        }
+    }
+
+    /// Takes the description; the attributes of all series change with it.
+    pub(super) fn describe(&mut self, process: &Scope, device: &Device) {
+        if self.description.as_ref() == Some(device) {
+            return;
+        }
+        self.description = Some(device.clone());
+        let scope = process.with_device(self.id, self.description.as_ref(), false);
+        self.info = scope.attributes(&instruments::DEVICE_INFO, &[]);
+        self.kernels.label(&scope);
+        for (series, use_v1) in self.attention.iter_mut().zip(USE_V1) {
+            if let Some(series) = series {
+                series.label(&scope, &attention_labels(use_v1));
+            }
+        }
+        for series in self.cache_update.iter_mut().chain(&mut self.graphs) {
+            series.label(&scope, &[]);
+        }
+        for transfer in &mut self.transfers {
+            transfer.label(&scope);
+        }
+        for memory in &mut self.memory {
+            memory.label(&scope);
+        }
+        self.scope = scope;
+    }
+
+    /// One execution.
+    #[inline]
+    pub(super) fn kernel(
+        &mut self,
+        kernel: &Kernel,
+        name: &Arc<KernelName>,
+        units: &Units,
+        budget: &mut Budget,
+    ) -> Seen {
+        self.kernels.observe(kernel, name, self.description.as_ref(), &self.scope, units, budget);
+        match name.operation {
+            None => Seen::Plain,
+            Some(operation) => self.operation(operation, kernel, units, budget),
+        }
+    }
+
+    fn operation(
+        &mut self,
+        operation: Operation,
+        kernel: &Kernel,
+        units: &Units,
+        budget: &mut Budget,
+    ) -> Seen {
+        let duration = (!kernel.incomplete).then(|| kernel.interval.duration_ns());
+        match operation {
+            Operation::CacheUpdate => {
+                let series = self.cache_update.get_or_insert_with(|| {
+                    Timed::new(
+                        &instruments::CACHE_UPDATE_CALLS,
+                        &instruments::CACHE_UPDATE_DURATION,
+                        &self.scope,
+                        &[],
+                        budget,
+                    )
+                });
+                series.count();
+                series.observe_some(&units.gpu_ms, duration);
+            }
+            Operation::PagedAttention { use_v1 } => {
+                let finished = if use_v1 == Some(false) { self.calls.main(kernel) } else { duration };
+                let series = self.attention(use_v1, budget);
+                series.count();
+                series.observe_some(&units.gpu_ms, finished);
+            }
+            Operation::PagedAttentionReduce => match self.calls.reduce(kernel) {
+                Some(duration) => {
+                    self.attention(Some(false), budget).observe_some(&units.gpu_ms, Some(duration));
+                }
+                None => return Seen::OrphanReduce,
+            },
+        }
+        Seen::Plain
+    }
+
+    fn attention(&mut self, use_v1: Option<bool>, budget: &mut Budget) -> &mut Timed {
+        let [unknown, second, first] = &mut self.attention;
+        let slot = match use_v1 {
+            None => unknown,
+            Some(false) => second,
+            Some(true) => first,
+        };
+        slot.get_or_insert_with(|| {
+            let labels = attention_labels(use_v1);
+            Timed::new(
+                &instruments::PAGED_ATTENTION_CALLS,
+                &instruments::PAGED_ATTENTION_DURATION,
+                &self.scope,
+                &labels,
+                budget,
+            )
+        })
+    }
+
+    /// One graph launch.
+    pub(super) fn graph(&mut self, graph: &GraphTrace, units: &Units, budget: &mut Budget) {
+        let series = self.graphs.get_or_insert_with(|| {
+            Timed::new(&instruments::GRAPH_LAUNCHES, &instruments::GRAPH_DURATION, &self.scope, &[], budget)
+        });
+        series.count();
+        series.observe_some(&units.gpu, Some(graph.interval.duration_ns()));
+    }
+
+    /// The series of one kind of copy or memset.
+    pub(super) fn transfer(&mut self, kind: transfer::Kind, budget: &mut Budget) -> &mut Transfer {
+        let found = self.transfers.iter().position(|transfer| transfer.kind == kind);
+        let index = found.unwrap_or_else(|| {
+            self.transfers.push(Transfer::new(kind, &self.scope, budget));
+            self.transfers.len() - 1
+        });
+        // The index was found or made right above.
+        #[expect(clippy::indexing_slicing, reason = "in bounds by construction")]
+        &mut self.transfers[index]
+    }
+
+    /// The series of one kind of memory.
+    pub(super) fn memory(&mut self, kind: MemoryKind, budget: &mut Budget) -> &mut MemoryUse {
+        let found = self.memory.iter().position(|memory| memory.kind == kind);
+        let index = found.unwrap_or_else(|| {
+            self.memory.push(MemoryUse::new(kind, &self.scope, budget));
+            self.memory.len() - 1
+        });
+        // The index was found or made right above.
+        #[expect(clippy::indexing_slicing, reason = "in bounds by construction")]
+        &mut self.memory[index]
+    }
+
+    /// Every second or so: bandwidths, and calls that waited long enough. `u64::MAX` finishes all calls.
+    pub(super) fn tick(&mut self, now_ktime_ns: u64, units: &Units) {
+        for transfer in &mut self.transfers {
+            transfer.tick();
+        }
+        let [_, second, _] = &mut self.attention;
+        if let Some(series) = second {
+            self.calls.expire(now_ktime_ns, |duration| series.observe_some(&units.gpu_ms, Some(duration)));
+        }
+    }
+
+    /// Records counted under `_other`.
+    pub(super) fn overflow(&self) -> u64 {
+        self.kernels.overflow()
+    }
+
+    pub(super) fn collect(&self, units: &Units, builder: &mut Builder) {
+        for series in self.attention.iter().flatten().chain(&self.cache_update) {
+            series.collect(&units.gpu_ms, builder);
+        }
+        self.kernels.collect(units, builder);
+        for transfer in &self.transfers {
+            transfer.collect(units, builder);
+        }
+        for memory in &self.memory {
+            memory.collect(builder);
+        }
+        if let Some(series) = &self.graphs {
+            series.collect(&units.gpu, builder);
+        }
+        if let Some(device) = &self.description {
+            builder.push(&instruments::DEVICE_INFO, &self.info, Value::Gauge(1.0));
+            for (instrument, value) in [
+                (&instruments::DEVICE_MEMORY, device.memory_bytes),
+                (&instruments::DEVICE_BANDWIDTH, device.bandwidth_bytes_per_s),
+            ] {
+                if value > 0 {
+                    let attributes = self.scope.attributes(instrument, &[]);
+                    builder.push(instrument, &attributes, Value::Gauge(value as f64));
+                }
+            }
+        }
+    }
+}
+
+pub(super) use transfer::Kind as TransferKind;
+
+fn attention_labels(use_v1: Option<bool>) -> Vec<(&'static str, &'static str)> {
+    use_v1.map(|use_v1| (attribute::USE_V1, if use_v1 { "true" } else { "false" })).into_iter().collect()
+}

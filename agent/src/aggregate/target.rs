@@ -1,0 +1,224 @@
+//! The series of one target.
+//!
+//! Enters: its events. Leaves: points. Refuses: more devices than [`MAX_DEVICES`]; the rest share one, `_other`.
+
+use std::sync::Arc;
+
+use super::allocations::{Added, Allocation};
+use super::builder::Builder;
+use super::device::{DeviceSeries, Seen, TransferKind};
+use super::host::HostSeries;
+use super::scope::{Process, Scope};
+use super::snapshot::{Attributes, Value};
+use super::units::Units;
+use super::{Shared, limits};
+use crate::classes::KernelName;
+use crate::event::{DeviceId, Event, Memcpy, Memory, Memset, NameId, TargetId};
+use crate::semconv::{attribute, instruments};
+
+/// Devices of one process; CUDA's own limit is lower.
+const MAX_DEVICES: usize = 64;
+
+/// Records without their other half, by what was missing.
+#[derive(Debug, Default)]
+struct Orphans {
+    /// A free whose allocation was never seen.
+    free: u64,
+    /// An allocation whose free was never seen: its address was given out again.
+    allocation: u64,
+    /// The reduce kernel of a v2 call whose main kernel was never seen.
+    reduce: u64,
+}
+
+/// One target's series.
+#[derive(Debug)]
+pub(super) struct TargetSeries {
+    id: TargetId,
+    process: Process,
+    scope: Scope,
+    start_unix_ns: u64,
+    ended_ktime_ns: Option<u64>,
+    names: Vec<Arc<KernelName>>,
+    devices: Vec<DeviceSeries>,
+    host: HostSeries,
+    orphans: Orphans,
+    incomplete: u64,
+    /// Points counted against the budget on behalf of this target.
+    points: usize,
+}
+
+impl TargetSeries {
+    pub(super) fn new(id: TargetId, process: &Process, start_unix_ns: u64) -> Self {
+        Self {
+            id,
+            process: process.clone(),
+            scope: Scope::process(process),
+            start_unix_ns,
+            ended_ktime_ns: None,
+            names: Vec::new(),
+            devices: Vec::new(),
+            host: HostSeries::default(),
+            orphans: Orphans::default(),
+            incomplete: 0,
+            points: 0,
+        }
+    }
+
+    pub(super) fn add_name(&mut self, id: NameId, name: Arc<KernelName>) {
+        if id.0 as usize == self.names.len() {
+            self.names.push(name);
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended_ktime_ns.is_some()
+    }
+
+    pub(super) fn is_of(&self, process: &Process) -> bool {
+        self.process == *process
+    }
+
+    pub(super) fn is_past(&self, now_ktime_ns: u64, grace_ns: u64) -> bool {
+        self.ended_ktime_ns.is_some_and(|ended| now_ktime_ns.saturating_sub(ended) >= grace_ns)
+    }
+
+    pub(super) fn points(&self) -> usize {
+        self.points
+    }
+
+    pub(super) fn overflow(&self) -> u64 {
+        self.devices.iter().map(DeviceSeries::overflow).sum::<u64>() + self.host.overflow()
+    }
+
+    #[inline]
+    pub(super) fn observe(&mut self, event: &Event, units: &Units, shared: &mut Shared) {
+        let before = shared.budget.used();
+        match event {
+            Event::Kernel(kernel) => {
+                self.incomplete += u64::from(kernel.incomplete);
+                // Names are told before the events that mean them.
+                let Some(name) = self.names.get(kernel.name.0 as usize).map(Arc::clone) else { return };
+                let device = self.device(kernel.place.device);
+                if device.kernel(kernel, &name, units, &mut shared.budget) == Seen::OrphanReduce {
+                    self.orphans.reduce += 1;
+                }
+            }
+            Event::Memcpy(copy) => self.memcpy(copy, units, &mut shared.budget),
+            Event::Memset(set) => self.memset(set, units, &mut shared.budget),
+            Event::Memory(memory) => self.memory(memory, shared),
+            Event::Api(api) => self.host.api(api, &self.scope, units, &mut shared.budget),
+            Event::Synchronization(event) => {
+                self.host.synchronization(event, &self.scope, units, &mut shared.budget);
+            }
+            Event::Overhead(event) => self.host.overhead(event, &self.scope, units, &mut shared.budget),
+            Event::GraphTrace(graph) => {
+                self.device(graph.place.device).graph(graph, units, &mut shared.budget);
+            }
+            Event::Device(device) => {
+                let scope = self.scope.clone();
+                self.device(device.id).describe(&scope, device);
+            }
+            // Contexts and sessions make no series; drops are counted from the shim's own counters.
+            Event::Context(_) | Event::Session(_) | Event::Dropped(_) => {}
+        }
+        self.points += shared.budget.used() - before;
+    }
+
+    fn memcpy(&mut self, copy: &Memcpy, units: &Units, budget: &mut limits::Budget) {
+        self.incomplete += u64::from(copy.incomplete);
+        let duration = (!copy.incomplete).then(|| copy.interval.duration_ns());
+        self.device(copy.place.device).transfer(TransferKind::Copy(copy.direction), budget).observe(
+            units,
+            copy.copies,
+            copy.size_bytes,
+            duration,
+        );
+    }
+
+    fn memset(&mut self, set: &Memset, units: &Units, budget: &mut limits::Budget) {
+        self.incomplete += u64::from(set.incomplete);
+        let duration = (!set.incomplete).then(|| set.interval.duration_ns());
+        let series = self.device(set.place.device).transfer(TransferKind::Set, budget);
+        series.observe(units, 1, set.size_bytes, duration);
+    }
+
+    fn memory(&mut self, memory: &Memory, shared: &mut Shared) {
+        let Shared { budget, allocations, .. } = shared;
+        if !memory.is_allocation {
+            let known = allocations.remove(self.id, memory.address);
+            let place =
+                known.map_or((memory.place.device, memory.memory), |known| (known.device, known.memory));
+            let series = self.device(place.0).memory(place.1, budget);
+            series.freed();
+            match known {
+                Some(known) => series.give_back(known.size_bytes),
+                None => self.orphans.free += 1,
+            }
+            return;
+        }
+        let device = memory.place.device;
+        let allocation = Allocation { device, memory: memory.memory, size_bytes: memory.size_bytes };
+        let added = allocations.add(self.id, memory.address, allocation);
+        let series = self.device(device).memory(memory.memory, budget);
+        series.allocated();
+        if added != Added::Untracked {
+            series.take(memory.size_bytes);
+        }
+        if let Added::Replaced(old) = added {
+            self.orphans.allocation += 1;
+            self.device(old.device).memory(old.memory, budget).give_back(old.size_bytes);
+        }
+    }
+
+    /// The series of a device, made when it is new.
+    #[inline]
+    fn device(&mut self, id: DeviceId) -> &mut DeviceSeries {
+        let known = self.devices.iter().position(|device| device.id == Some(id));
+        let index = known.unwrap_or_else(|| self.add_device(id));
+        // The index was found or made right above.
+        #[expect(clippy::indexing_slicing, reason = "in bounds by construction")]
+        &mut self.devices[index]
+    }
+
+    #[cold]
+    fn add_device(&mut self, id: DeviceId) -> usize {
+        let id = (self.devices.len() < MAX_DEVICES).then_some(id);
+        if id.is_none()
+            && let Some(index) = self.devices.iter().position(|device| device.id.is_none())
+        {
+            return index;
+        }
+        self.devices.push(DeviceSeries::new(id, &self.scope, self.process.simulated));
+        self.devices.len() - 1
+    }
+
+    pub(super) fn end(&mut self, now_ktime_ns: u64, units: &Units) {
+        self.ended_ktime_ns = Some(now_ktime_ns);
+        self.tick(u64::MAX, units);
+    }
+
+    pub(super) fn tick(&mut self, now_ktime_ns: u64, units: &Units) {
+        for device in &mut self.devices {
+            device.tick(now_ktime_ns, units);
+        }
+    }
+
+    pub(super) fn collect(&self, units: &Units, builder: &mut Builder) {
+        builder.starting(self.start_unix_ns);
+        for device in &self.devices {
+            device.collect(units, builder);
+        }
+        self.host.collect(units, builder);
+        let incomplete = self.scope.attributes(&instruments::OWN_INCOMPLETE, &[]);
+        builder.push(&instruments::OWN_INCOMPLETE, &incomplete, Value::Counter(self.incomplete));
+        for (orphan, count) in [
+            ("free", self.orphans.free),
+            ("allocation", self.orphans.allocation),
+            ("reduce_kernel", self.orphans.reduce),
+        ] {
+            let attributes: Attributes =
+                self.scope.attributes(&instruments::OWN_ORPHANS, &[(attribute::ORPHAN, orphan)]);
+            builder.push(&instruments::OWN_ORPHANS, &attributes, Value::Counter(count));
+        }
+    }
+}
