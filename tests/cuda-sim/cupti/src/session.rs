@@ -74,11 +74,7 @@ impl Session {
         if let Some(session) = Self::existing() {
             return session;
         }
-        AT_FORK.call_once(|| {
-            // SAFETY: a function without preconditions, which stays mapped: the library is never unloaded once libcuda
-            // knows its hooks, and before that fork handlers of an unloaded object are dropped by glibc.
-            unsafe { libc::pthread_atfork(None, None, Some(leave_behind)) };
-        });
+        watch_forks();
         let config = Config::from_env().unwrap_or_else(|error| die(&error.to_string()));
         let session = Box::into_raw(Box::new(Self::new(&config)));
         let none = core::ptr::null_mut();
@@ -183,11 +179,19 @@ pub fn begin_session(config: &Config, driver: &'static Driver) {
     if let Some(before) = Session::existing() {
         before.finalize();
     }
+    watch_forks();
     let session = Session::new(config);
     driver::install(driver, &HOOKS);
     let taken = session.driver.set(driver);
     debug_assert!(taken.is_ok(), "a new session has no driver");
     CURRENT.store(Box::into_raw(Box::new(session)), Ordering::Release);
+}
+
+fn watch_forks() {
+    AT_FORK.call_once(|| {
+        // SAFETY: the handler has no preconditions, and stays mapped: the library is linked with -z nodelete.
+        unsafe { libc::pthread_atfork(None, None, Some(leave_behind)) };
+    });
 }
 
 /// In a forked child: nothing of the parent's session is touched, for its locks may be held by threads that are gone.
