@@ -1,13 +1,11 @@
 //! Records have the sizes of each release, and other versions and generations can be had.
 
-use crate::client::{flushed, listen};
-use crate::mock::{exit_api, run, session, work};
-use cuda_sim_abi::{activity, domain};
-use cuda_sim_cupti::entry::activity::cuptiActivityEnableAndDump;
+use crate::client::flushed;
+use crate::every_kind::{emit, listen};
+use crate::mock::session;
 use cuda_sim_cupti::entry::query::{
     cuptiGetCallbackName, cuptiGetErrorMessage, cuptiGetResultString, cuptiGetVersion,
 };
-use cuda_sim_cupti::kind;
 use cuda_sim_cupti::status::Status;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -29,41 +27,6 @@ const RELEASES: [(&str, u32, [usize; 10]); 12] = [
     ("cupti_gen=13", 130_401, [248, 112, 96, 104, 128, 56, 56, 56, 192, 40]),
 ];
 
-/// One record of every kind, as sizes by kind.
-pub(crate) fn emit_every_kind() {
-    listen(
-        64 * 1024,
-        &[
-            kind::MEMCPY,
-            kind::MEMSET,
-            kind::DRIVER,
-            kind::RUNTIME,
-            kind::CONCURRENT_KERNEL,
-            kind::OVERHEAD,
-            kind::MEMCPY2,
-            kind::SYNCHRONIZATION,
-            kind::EXTERNAL_CORRELATION,
-            kind::MEMORY2,
-            kind::GRAPH_TRACE,
-        ],
-    );
-    for kind in [kind::DEVICE, kind::CONTEXT, kind::STREAM] {
-        assert_eq!(cuptiActivityEnableAndDump(kind), Status::SUCCESS);
-    }
-    for kind in 1..=6 {
-        run(&work(kind, kind));
-    }
-    let mut peer = work(activity::MEMCPY, 9);
-    peer.peer_device_id = 1;
-    run(&peer);
-    use cuda_sim_cupti::entry::activity as entry;
-    entry::cuptiActivityPushExternalCorrelationId(3, 5);
-    exit_api(domain::RUNTIME, 211, 10, 0);
-    exit_api(domain::DRIVER, 307, 10, 0);
-    // SAFETY: NULL is allowed.
-    unsafe { entry::cuptiActivityPopExternalCorrelationId(3, core::ptr::null_mut()) };
-}
-
 #[test]
 fn each_release_has_its_records() {
     for (text, version, sizes) in RELEASES {
@@ -72,7 +35,8 @@ fn each_release_has_its_records() {
         // SAFETY: `answered` is valid for a write.
         assert_eq!(unsafe { cuptiGetVersion(&raw mut answered) }, Status::SUCCESS);
         assert_eq!(answered, version, "{text}");
-        emit_every_kind();
+        listen(64 * 1024);
+        emit();
         let mut found: BTreeMap<u32, usize> = BTreeMap::new();
         // The second flush brings the overhead of the first.
         for record in flushed().into_iter().chain(flushed()) {

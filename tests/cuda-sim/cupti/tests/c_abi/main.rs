@@ -17,9 +17,11 @@ mod callbacks;
 mod child;
 mod client;
 mod enabling;
+mod every_kind;
 mod faults;
 mod generations;
 mod mock;
+mod real_walk;
 mod records;
 mod sessions;
 
