@@ -1,5 +1,7 @@
 //! Reference CUDA kernels, their launchers and their CPU references.
 
+#[cfg(feature = "launch")]
+pub mod bench;
 pub mod device;
 pub mod element;
 pub mod kernel;
@@ -7,6 +9,8 @@ pub mod kernel;
 pub mod launch;
 #[cfg(feature = "launch")]
 pub mod program;
+#[cfg(feature = "launch")]
+mod random;
 pub mod reference;
 pub mod tally;
 #[cfg(feature = "launch")]

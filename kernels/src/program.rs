@@ -20,6 +20,12 @@ pub extern "C" fn gpu_agent_workload_main() -> u8 {
     guarded(crate::workload::main)
 }
 
+/// The program `gpu-agent-kernel-bench`, for the binary of that name. Returns the exit status.
+#[unsafe(no_mangle)]
+pub extern "C" fn gpu_agent_kernel_bench_main() -> u8 {
+    guarded(crate::bench::main)
+}
+
 /// Runs the exported program `symbol` of the library beside this executable.
 #[must_use]
 pub fn run(symbol: &str) -> ExitCode {

@@ -17,7 +17,6 @@ mod lane;
 mod options;
 mod pacer;
 mod plan;
-mod random;
 mod report;
 mod weights;
 mod worker;

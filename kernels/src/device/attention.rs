@@ -4,7 +4,8 @@
 //! in groups of `num_heads / num_kv_heads` (GQA). v2 cuts the context into partitions of [`PARTITION`] tokens,
 //! each with its own maximum and sum, which the reduction joins.
 //!
-//! The value loop walks the cache the way it lies in memory: a row of `BLOCK` tokens per dimension.
+//! A block of keys or values is widened whole, then walked the way it lies in memory: keys by 16-byte pieces of
+//! neighbouring tokens, values by rows of `BLOCK` tokens.
 #![allow(unsafe_code, reason = "kernels work on raw device addresses")]
 
 use super::Launch;
@@ -68,20 +69,19 @@ impl<T: Element> Inputs<T> {
         head: usize,
         from: usize,
         scores: &mut [f32],
+        wide: &mut [f32],
     ) {
         let mut query = [0.0f32; HEAD];
         // SAFETY: the caller vouches for shapes and addresses.
         unsafe {
-            let narrow = view(self.query, seq * self.q_stride + head * HEAD, HEAD);
-            for (wide, narrow) in query.iter_mut().zip(narrow) {
-                *wide = narrow.to_f32() * self.scale;
-            }
+            T::widen(view(self.query, seq * self.q_stride + head * HEAD, HEAD), &mut query);
+            query.iter_mut().for_each(|query| *query *= self.scale);
             let context = *self.context_lens.add(seq);
             let slope = if self.alibi_slopes.is_null() { 0.0 } else { *self.alibi_slopes.add(head) };
             for (index, scores) in scores.chunks_mut(BLOCK).enumerate() {
                 let base = self.block_base(seq, from / BLOCK + index, head);
-                let block = view(self.key_cache, base, HEAD * BLOCK);
-                block_scores::<T, HEAD, BLOCK>(&query, block, scores);
+                T::widen(view(self.key_cache, base, HEAD * BLOCK), wide);
+                block_scores::<T, HEAD, BLOCK>(&query, wide, scores);
                 for (slot, score) in scores.iter_mut().enumerate() {
                     let position = (from + index * BLOCK + slot) as i32;
                     if self.softcapping != 1.0 {
@@ -104,14 +104,16 @@ impl<T: Element> Inputs<T> {
         from: usize,
         weights: &[f32],
         sums: &mut [f32; HEAD],
+        wide: &mut [f32],
     ) {
         for (index, weights) in weights.chunks(BLOCK).enumerate() {
             // SAFETY: the caller vouches for shapes and addresses.
             let block = unsafe {
                 view(self.value_cache, self.block_base(seq, from / BLOCK + index, head), HEAD * BLOCK)
             };
-            for (sum, row) in sums.iter_mut().zip(block.as_chunks::<BLOCK>().0) {
-                *sum += row.iter().zip(weights).map(|(value, weight)| value.to_f32() * weight).sum::<f32>();
+            T::widen(block, wide);
+            for (sum, row) in sums.iter_mut().zip(wide.as_chunks::<BLOCK>().0) {
+                *sum += row.iter().zip(weights).map(|(value, weight)| value * weight).sum::<f32>();
             }
         }
     }
@@ -131,13 +133,13 @@ impl<T: Element> Inputs<T> {
 /// Dot products of one query with the tokens of one key block, `[HEAD / x, BLOCK, x]`.
 fn block_scores<T: Element, const HEAD: usize, const BLOCK: usize>(
     query: &[f32; HEAD],
-    block: &[T],
+    block: &[f32],
     scores: &mut [f32],
 ) {
     scores.fill(0.0);
     for (query, tokens) in query.chunks_exact(T::LANES).zip(block.chunks_exact(BLOCK * T::LANES)) {
         for (score, key) in scores.iter_mut().zip(tokens.chunks_exact(T::LANES)) {
-            *score += query.iter().zip(key).map(|(query, key)| query * key.to_f32()).sum::<f32>();
+            *score += query.iter().zip(key).map(|(query, key)| query * key).sum::<f32>();
         }
     }
 }
@@ -164,17 +166,18 @@ pub(super) unsafe fn v1<T: Element, const HEAD: usize, const BLOCK: usize>(launc
         let Some(inputs) = Inputs::<T>::read(launch, 1) else { return };
         let sinks = launch.param::<*const f32>(14);
         let mut scores = Vec::new();
+        let mut wide = vec![0.0f32; HEAD * BLOCK];
         for seq in 0..launch.blocks(1) {
             let context = usize::try_from(*inputs.context_lens.add(seq)).unwrap_or(0);
             scores.resize(context, 0.0f32);
             for head in 0..inputs.num_heads {
-                inputs.scores::<HEAD, BLOCK>(seq, head, 0, &mut scores);
+                inputs.scores::<HEAD, BLOCK>(seq, head, 0, &mut scores, &mut wide);
                 let (maximum, mut sum) = exponentiate(&mut scores);
                 if !sinks.is_null() {
                     sum += (*sinks.add(head) - maximum).exp();
                 }
                 let mut sums = [0.0f32; HEAD];
-                inputs.weigh::<HEAD, BLOCK>(seq, head, 0, &scores, &mut sums);
+                inputs.weigh::<HEAD, BLOCK>(seq, head, 0, &scores, &mut sums, &mut wide);
                 let out = view_mut(out, (seq * inputs.num_heads + head) * HEAD, HEAD);
                 store(out, &sums, 1.0 / sum);
             }
@@ -194,16 +197,17 @@ pub(super) unsafe fn v2<T: Element, const HEAD: usize, const BLOCK: usize>(launc
         let Some(inputs) = Inputs::<T>::read(launch, 3) else { return };
         let partitions = launch.blocks(2);
         let mut scores = Vec::new();
+        let mut wide = vec![0.0f32; HEAD * BLOCK];
         for seq in 0..launch.blocks(1) {
             let context = usize::try_from(*inputs.context_lens.add(seq)).unwrap_or(0);
             for partition in 0..partitions.min(context.div_ceil(PARTITION)) {
                 let from = partition * PARTITION;
                 scores.resize((context - from).min(PARTITION), 0.0f32);
                 for head in 0..inputs.num_heads {
-                    inputs.scores::<HEAD, BLOCK>(seq, head, from, &mut scores);
+                    inputs.scores::<HEAD, BLOCK>(seq, head, from, &mut scores, &mut wide);
                     let (maximum, sum) = exponentiate(&mut scores);
                     let mut sums = [0.0f32; HEAD];
-                    inputs.weigh::<HEAD, BLOCK>(seq, head, from, &scores, &mut sums);
+                    inputs.weigh::<HEAD, BLOCK>(seq, head, from, &scores, &mut sums, &mut wide);
                     let index = (seq * inputs.num_heads + head) * partitions + partition;
                     max_logits.add(index).write(maximum);
                     exp_sums.add(index).write(sum);

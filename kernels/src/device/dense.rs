@@ -55,9 +55,7 @@ pub(super) unsafe fn gemm<T: Element>(launch: &Launch<'_>) {
         let a = widen(view(a, 0, rows * k));
         let mut b_row = vec![0.0f32; k];
         for column in 0..columns {
-            for (wide, narrow) in b_row.iter_mut().zip(view(b, column * k, k)) {
-                *wide = narrow.to_f32();
-            }
+            T::widen(view(b, column * k, k), &mut b_row);
             for row in 0..rows {
                 let product = alpha * dot(a.get(row * k..(row + 1) * k).unwrap_or_default(), &b_row);
                 let activated = if silu { product / (1.0 + (-product).exp()) } else { product };
@@ -70,7 +68,9 @@ pub(super) unsafe fn gemm<T: Element>(launch: &Launch<'_>) {
 }
 
 fn widen<T: Element>(narrow: &[T]) -> Vec<f32> {
-    narrow.iter().map(|value| value.to_f32()).collect()
+    let mut wide = vec![0.0; narrow.len()];
+    T::widen(narrow, &mut wide);
+    wide
 }
 
 /// Sum of products, in [`LANES`] partial sums.

@@ -7,8 +7,8 @@ use crate::element::{Dtype, Element};
 pub struct NumericalError {
     /// Largest `|result - reference|`.
     pub max_absolute: f64,
-    /// Largest `|result - reference| / max(|reference|, floor)`, with the floor a thousandth of the largest
-    /// reference value, so that a value next to zero does not decide.
+    /// Largest `|result - reference| / max(|reference|, r)`, with `r` the root mean square of the reference, so that
+    /// a value next to zero does not decide.
     pub max_relative: f64,
 }
 
@@ -19,8 +19,8 @@ impl NumericalError {
         if result.len() != reference.len() {
             return Self { max_absolute: f64::INFINITY, max_relative: f64::INFINITY };
         }
-        let largest = reference.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
-        let floor = (largest * 1e-3).max(f64::MIN_POSITIVE);
+        let squares: f64 = reference.iter().map(|value| value * value).sum();
+        let floor = (squares / reference.len().max(1) as f64).sqrt().max(f64::MIN_POSITIVE);
         let mut error = Self::default();
         for (result, reference) in result.iter().zip(reference) {
             let difference = (f64::from(result.to_f32()) - reference).abs();
@@ -51,8 +51,8 @@ mod tests {
 
     #[test]
     fn error_is_the_largest_difference() {
-        let error = NumericalError::between(&[1.0f32, 2.5, -4.0], &[1.0, 2.0, -4.0]);
-        assert_eq!(error, NumericalError { max_absolute: 0.5, max_relative: 0.25 });
+        let error = NumericalError::between(&[1.0f32, 7.5, -1.0], &[1.0, 7.0, -1.0]);
+        assert_eq!(error, NumericalError { max_absolute: 0.5, max_relative: 0.5 / 7.0 });
     }
 
     #[test]

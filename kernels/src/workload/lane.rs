@@ -13,7 +13,6 @@ use super::forward::{self, Pass};
 use super::options::Sizes;
 use super::pacer::Pacer;
 use super::plan::Progress;
-use super::random::Random;
 use super::weights::Weights;
 use crate::element::Element;
 use crate::launch::LaunchError;
@@ -21,6 +20,7 @@ use crate::launch::buffer::{DeviceBuffer, PinnedBuffer};
 use crate::launch::graph::Graph;
 use crate::launch::runtime::{Context, Stream};
 use crate::launch::swap::{swap_blocks_in, swap_blocks_out};
+use crate::random::Random;
 
 /// A device buffer and the pinned buffer it is filled from.
 #[derive(Debug)]

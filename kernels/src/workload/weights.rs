@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::options::Sizes;
-use super::random::Random;
 use crate::element::Element;
 use crate::launch::LaunchError;
 use crate::launch::buffer::DeviceBuffer;
 use crate::launch::runtime::Context;
+use crate::random::Random;
 
 /// Weights of one layer. Matrices are `[outputs, inputs]`.
 #[derive(Debug)]

@@ -12,12 +12,12 @@ use super::lane::Lane;
 use super::options::{Options, Sizes};
 use super::pacer::Pacer;
 use super::plan::Plan;
-use super::random::Random;
 use super::weights::Weights;
 use crate::element::Element;
 use crate::kernel::Kernel;
 use crate::launch::runtime::Context;
 use crate::launch::{LaunchError, preload};
+use crate::random::Random;
 use crate::tally::{self, Tally};
 
 /// What a thread did.

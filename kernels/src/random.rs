@@ -1,21 +1,21 @@
-//! Deterministic numbers: the same seed gives the same weights and prompts on every machine.
+//! Deterministic numbers: the same seed gives the same tensors on every machine.
 
 use crate::element::Element;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// The stream of numbers for one purpose: `path` names it within the seed.
-    pub(super) fn new(seed: u64, path: &[u64]) -> Self {
+    pub(crate) fn new(seed: u64, path: &[u64]) -> Self {
         path.iter().fold(Self(seed), |mut random, &part| {
             random.0 ^= part.wrapping_mul(0xd6e8_feb8_6659_fd93);
             Self(random.next())
         })
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,12 +24,21 @@ impl Random {
     }
 
     /// A value below `bound`, which is not zero.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
     }
 
+    /// The numbers below `n`, shuffled.
+    pub(crate) fn permutation(&mut self, n: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..n).collect();
+        for i in (1..n).rev() {
+            order.swap(i, self.below(i + 1));
+        }
+        order
+    }
+
     /// Values in `centre - spread` to `centre + spread`.
-    pub(super) fn tensor<T: Element>(&mut self, numel: usize, centre: f32, spread: f32) -> Vec<T> {
+    pub(crate) fn tensor<T: Element>(&mut self, numel: usize, centre: f32, spread: f32) -> Vec<T> {
         (0..numel)
             .map(|_| {
                 let unit = (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0;
@@ -42,6 +51,14 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::Random;
+
+    #[test]
+    fn a_permutation_has_every_number_once() {
+        let mut order = Random::new(1, &[]).permutation(100);
+        assert!(!order.is_sorted());
+        order.sort_unstable();
+        assert!(order.into_iter().eq(0..100));
+    }
 
     #[test]
     fn paths_are_independent_and_repeatable() {
