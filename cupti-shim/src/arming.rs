@@ -1,0 +1,243 @@
+//! One arming of CUPTI: what is switched on, in which order, and how exactly that is undone.
+//!
+//! Enters: a CUPTI and the kinds that an agent wishes. Leaves: an [`Armed`] that knows every step it took. Refuses: to
+//! go on after the first error (what was done is undone, latest first), and to touch anything where another profiler
+//! has subscribed.
+//!
+//! Order matters: the subscription first, because it tells whether CUPTI is free; the clock before any kind, so that no
+//! record carries another; the callbacks before what needs buffers; devices and contexts before what refers to them.
+
+use cupti_sys::{
+    ActivityAttribute, ActivityKind, ApiVersion, BufferCompleted, BufferRequested, CallError, Callback,
+    Cupti, DriverCbid, Flush, RuntimeCbid, Status, SubscriberHandle, ThreadIdType, TimestampCallback,
+};
+use gpu_agent_ring::layout::kinds;
+
+use crate::activity::{DRIVER, RUNTIME};
+
+/// Device memory for timestamps that CUPTI takes at a time, bytes; its own default is about 3 MiB.
+const DEVICE_BUFFER_BYTES: usize = 1 << 20;
+/// Most of these for each context; CUPTI's own default is 250.
+const DEVICE_BUFFERS: usize = 64;
+
+/// All bits of [`kinds`].
+pub const ALL_KINDS: u32 = kinds::KERNEL
+    | kinds::MEMCPY
+    | kinds::MEMSET
+    | kinds::MEMORY
+    | kinds::API
+    | kinds::SYNC
+    | kinds::OVERHEAD
+    | kinds::GRAPH;
+
+/// Which activity kinds each bit of [`kinds`] stands for; [`kinds::API`] is not in it, since it is switched on by
+/// function where CUPTI can.
+const SWITCHES: [(u32, &[ActivityKind]); 7] = [
+    // First: it decides whether kernels in graphs are recorded one by one.
+    (kinds::GRAPH, &[ActivityKind::GRAPH_TRACE]),
+    (kinds::KERNEL, &[ActivityKind::CONCURRENT_KERNEL]),
+    (kinds::MEMCPY, &[ActivityKind::MEMCPY, ActivityKind::MEMCPY2]),
+    (kinds::MEMSET, &[ActivityKind::MEMSET]),
+    (kinds::MEMORY, &[ActivityKind::MEMORY2]),
+    (kinds::SYNC, &[ActivityKind::SYNCHRONIZATION]),
+    (kinds::OVERHEAD, &[ActivityKind::OVERHEAD]),
+];
+
+/// The functions that CUPTI calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Callbacks {
+    /// API and resource callbacks; none is enabled, but `cuptiSubscribe` wants a function.
+    pub subscriber: Callback,
+    /// CUPTI wants a buffer.
+    pub requested: BufferRequested,
+    /// CUPTI gives one back.
+    pub completed: BufferCompleted,
+    /// CUPTI asks for the time.
+    pub timestamp: TimestampCallback,
+}
+
+/// Why CUPTI was not armed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ArmError {
+    /// Another profiler has subscribed; nothing was touched.
+    #[error("another profiler owns CUPTI in this process")]
+    Busy(#[source] CallError),
+    /// A call failed; all that came before was undone.
+    #[error("CUPTI cannot be armed")]
+    Failed(#[source] CallError),
+}
+
+/// A step that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Subscribed(SubscriberHandle),
+    ThreadIds,
+    Kind(ActivityKind),
+    Driver(DriverCbid),
+    Runtime(RuntimeCbid),
+}
+
+/// CUPTI, armed.
+#[derive(Debug)]
+pub struct Armed {
+    steps: Vec<Step>,
+}
+
+/// Arms `cupti` for `wished` (bits of [`kinds`]).
+///
+/// # Errors
+/// See [`ArmError`].
+pub fn arm(cupti: &Cupti, version: ApiVersion, wished: u32, callbacks: Callbacks) -> Result<Armed, ArmError> {
+    // SAFETY: `Callbacks` are functions of this library, which is never unloaded and lets no panic out of them.
+    #[allow(unsafe_code, reason = "CUPTI keeps the function")]
+    let subscriber = match unsafe { cupti.subscribe(callbacks.subscriber, core::ptr::null_mut()) } {
+        Ok(subscriber) => subscriber,
+        Err(error) if error.status() == Some(Status::MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED) => {
+            return Err(ArmError::Busy(error));
+        }
+        Err(error) => return Err(ArmError::Failed(error)),
+    };
+    let mut armed = Armed { steps: vec![Step::Subscribed(subscriber)] };
+    match armed.enable(cupti, version, wished, callbacks) {
+        Ok(()) => Ok(armed),
+        Err(error) => {
+            // The first error is the one that tells; those of the way back would hide it.
+            let _ = armed.disable(cupti);
+            let _ = flush_forced(cupti);
+            let _ = armed.unsubscribe(cupti);
+            Err(ArmError::Failed(error))
+        }
+    }
+}
+
+impl Armed {
+    fn enable(
+        &mut self,
+        cupti: &Cupti,
+        version: ApiVersion,
+        wished: u32,
+        callbacks: Callbacks,
+    ) -> Result<(), CallError> {
+        cupti.set_thread_id_type(ThreadIdType::SYSTEM)?;
+        self.steps.push(Step::ThreadIds);
+        // SAFETY: as for the subscription; buffers are never unmapped.
+        #[allow(unsafe_code, reason = "CUPTI keeps the functions")]
+        unsafe {
+            cupti.activity_register_timestamp_callback(callbacks.timestamp)?;
+            cupti.activity_register_callbacks(callbacks.requested, callbacks.completed)?;
+        }
+        cupti.activity_set_attribute(ActivityAttribute::DEVICE_BUFFER_SIZE, DEVICE_BUFFER_BYTES)?;
+        cupti.activity_set_attribute(ActivityAttribute::DEVICE_BUFFER_POOL_LIMIT, DEVICE_BUFFERS)?;
+        for kind in [ActivityKind::DEVICE, ActivityKind::CONTEXT] {
+            match cupti.activity_enable_and_dump(kind) {
+                Err(CallError::Absent { .. }) => cupti.activity_enable(kind)?,
+                outcome => outcome?,
+            }
+            self.steps.push(Step::Kind(kind));
+        }
+        for (bit, activity_kinds) in SWITCHES {
+            if wished & bit != 0 {
+                for &kind in activity_kinds {
+                    self.enable_kind(cupti, kind)?;
+                }
+            }
+        }
+        if wished & kinds::API != 0 {
+            self.enable_driver_calls(cupti, version)?;
+            self.enable_runtime_calls(cupti, version)?;
+        }
+        Ok(())
+    }
+
+    fn enable_kind(&mut self, cupti: &Cupti, kind: ActivityKind) -> Result<(), CallError> {
+        cupti.activity_enable(kind)?;
+        self.steps.push(Step::Kind(kind));
+        Ok(())
+    }
+
+    fn enable_driver_calls(&mut self, cupti: &Cupti, version: ApiVersion) -> Result<(), CallError> {
+        let before = self.steps.len();
+        for &cbid in DRIVER.iter().copied().flatten().filter(|cbid| cbid.is_known_to(version)) {
+            match cupti.activity_enable_driver_api(cbid, true) {
+                Ok(()) => self.steps.push(Step::Driver(cbid)),
+                Err(error) if cannot_choose(&error) => {
+                    self.undo(cupti, before)?;
+                    return self.enable_kind(cupti, ActivityKind::DRIVER);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn enable_runtime_calls(&mut self, cupti: &Cupti, version: ApiVersion) -> Result<(), CallError> {
+        let before = self.steps.len();
+        for &cbid in RUNTIME.iter().copied().flatten().filter(|cbid| cbid.is_known_to(version)) {
+            match cupti.activity_enable_runtime_api(cbid, true) {
+                Ok(()) => self.steps.push(Step::Runtime(cbid)),
+                Err(error) if cannot_choose(&error) => {
+                    self.undo(cupti, before)?;
+                    return self.enable_kind(cupti, ActivityKind::RUNTIME);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Switches all kinds off. Goes on after an error, and returns the first.
+    ///
+    /// # Errors
+    /// CUPTI's.
+    pub fn disable(&mut self, cupti: &Cupti) -> Result<(), CallError> {
+        self.undo(cupti, 1)
+    }
+
+    /// Gives the subscription back; after [`Self::disable`] and the last flush.
+    ///
+    /// # Errors
+    /// CUPTI's.
+    pub fn unsubscribe(&mut self, cupti: &Cupti) -> Result<(), CallError> {
+        self.undo(cupti, 0)
+    }
+
+    /// Undoes all steps but the first `keep`, latest first.
+    fn undo(&mut self, cupti: &Cupti, keep: usize) -> Result<(), CallError> {
+        let mut outcome = Ok(());
+        while self.steps.len() > keep
+            && let Some(step) = self.steps.pop()
+        {
+            let undone = match step {
+                Step::Subscribed(subscriber) => cupti.unsubscribe(subscriber),
+                Step::ThreadIds => cupti.set_thread_id_type(ThreadIdType::DEFAULT),
+                Step::Kind(kind) => cupti.activity_disable(kind),
+                Step::Driver(cbid) => cupti.activity_enable_driver_api(cbid, false),
+                Step::Runtime(cbid) => cupti.activity_enable_runtime_api(cbid, false),
+            };
+            outcome = outcome.and(undone);
+        }
+        outcome
+    }
+}
+
+/// Whether CUPTI says that it knows the function or its id not, rather than that something is wrong.
+fn cannot_choose(error: &CallError) -> bool {
+    matches!(error, CallError::Absent { .. })
+        || matches!(error.status(), Some(Status::INVALID_PARAMETER | Status::NOT_SUPPORTED))
+}
+
+/// Returns all buffers whose records are complete.
+///
+/// # Errors
+/// CUPTI's.
+pub fn flush(cupti: &Cupti) -> Result<(), CallError> {
+    cupti.activity_flush_all(Flush::COMPLETED)
+}
+
+/// Returns all buffers, also with records that have no end yet.
+///
+/// # Errors
+/// CUPTI's.
+pub fn flush_forced(cupti: &Cupti) -> Result<(), CallError> {
+    cupti.activity_flush_all(Flush::FORCED)
+}

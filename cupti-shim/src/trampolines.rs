@@ -1,0 +1,90 @@
+//! The functions that CUPTI calls.
+//!
+//! Enters: CUPTI's requests, on any thread, often the one that launches a kernel. Leaves: buffers, and the time.
+//! Refuses: to let a panic out into C, to wait, to touch a ring that is not this process's.
+#![allow(unsafe_code, reason = "C calls these, and passes out-pointers")]
+
+use core::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use cupti_sys::{ApiVersion, CallbackDomain, ContextHandle};
+use gpu_agent_ring::control::mono_ns;
+use gpu_agent_ring::layout::Counter;
+
+use crate::arming::Callbacks;
+use crate::buffer_pool::BUFFER_BYTES;
+use crate::shim::{POOL, Shim};
+
+/// Everything that CUPTI is given to call.
+#[must_use]
+pub fn callbacks() -> Callbacks {
+    Callbacks {
+        subscriber: on_callback,
+        requested: on_buffer_requested,
+        completed: on_buffer_completed,
+        timestamp: on_timestamp,
+    }
+}
+
+/// Runs `action`; a panic ends here, without a word.
+pub fn guard(action: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(action));
+}
+
+unsafe extern "C" fn on_buffer_requested(
+    buffer: *mut *mut u8,
+    size_bytes: *mut usize,
+    max_records: *mut usize,
+) {
+    let mut memory = core::ptr::null_mut();
+    guard(|| {
+        let shim = Shim::current();
+        let version = shim.and_then(Shim::source).map_or(ApiVersion(0), |source| source.version);
+        let Some(taken) = POOL.take(version >= ApiVersion::V12_9) else { return };
+        memory = taken.memory.as_ptr();
+        if let Some(shim) = shim {
+            shim.control.add(Counter::BuffersRequested, 1);
+            if taken.extra {
+                shim.control.add(Counter::BuffersExtra, 1);
+            }
+        }
+    });
+    // SAFETY: CUPTI passes three live out-pointers.
+    unsafe {
+        *buffer = memory;
+        *size_bytes = if memory.is_null() { 0 } else { BUFFER_BYTES };
+        // As many as fit.
+        *max_records = 0;
+    }
+}
+
+unsafe extern "C" fn on_buffer_completed(
+    _context: ContextHandle,
+    _stream_id: u32,
+    buffer: *mut u8,
+    _size_bytes: usize,
+    valid_bytes: usize,
+) {
+    guard(|| {
+        if !POOL.complete(buffer, valid_bytes) {
+            return;
+        }
+        match Shim::current() {
+            Some(shim) => shim.buffer_completed(),
+            // A child of `fork`: what CUPTI had recorded is the parent's.
+            None => POOL.take_completed(|buffer| POOL.release(buffer)),
+        }
+    });
+}
+
+unsafe extern "C" fn on_timestamp() -> u64 {
+    mono_ns()
+}
+
+unsafe extern "C" fn on_callback(
+    _userdata: *mut c_void,
+    _domain: CallbackDomain,
+    _cbid: u32,
+    _data: *const c_void,
+) {
+}
