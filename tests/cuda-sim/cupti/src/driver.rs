@@ -1,12 +1,13 @@
 //! The simulated `libcuda`: found in the process, never loaded.
 //!
 //! Enters: what `dlopen(RTLD_NOLOAD)` and `dlsym` find. Leaves: its [`Driver`] table. Refuses: a `libcuda` without the
-//! table (a real one), a table of another contract version, and one that is not there before `cuInit`.
+//! table (a real one), and a table of another contract version. Whether `cuInit` was called is not asked: the real
+//! library works before that, too.
 
 use crate::locks::die;
 use cuda_sim_abi::{ABI_VERSION, DRIVER_SYMBOL, Driver, Hooks};
 
-/// `libcuda`'s table, if it is loaded and initialised.
+/// `libcuda`'s table, if it is loaded.
 pub(crate) fn find() -> Option<&'static Driver> {
     // SAFETY: a NUL-terminated name; RTLD_NOLOAD runs no constructor.
     let library = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };

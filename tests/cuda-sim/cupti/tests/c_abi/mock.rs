@@ -166,7 +166,12 @@ pub(crate) fn enqueue(work: &Activity) -> bool {
 /// Ends work that was enqueued: it ran for 1 µs until now.
 pub(crate) fn end(work: &Activity) -> Activity {
     let end_ns = now_ns();
-    let ended = Activity { start_ns: end_ns - 1000, end_ns, ..*work };
+    end_at(work, end_ns - 1000, end_ns)
+}
+
+/// Ends work that ran at that time.
+pub(crate) fn end_at(work: &Activity, start_ns: u64, end_ns: u64) -> Activity {
+    let ended = Activity { start_ns, end_ns, ..*work };
     // SAFETY: the hooks' own function.
     unsafe { (hooks().activity)(&raw const ended) };
     ended

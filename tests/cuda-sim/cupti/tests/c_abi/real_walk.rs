@@ -43,16 +43,22 @@ fn the_real_library_finds_the_same_kinds_at_the_same_offsets() {
     for (release, text) in PAIRS {
         let Some(library) = fetch(release) else { return };
         let mut kinds = BTreeSet::new();
-        for (bytes, ours) in simulate(text) {
-            assert_eq!(really_walk(&library, &bytes), ours, "{release}");
-            kinds.extend(ours.iter().map(|(_, kind)| *kind));
+        for Walked { bytes, found } in simulate(text) {
+            assert_eq!(really_walk(&library, &bytes), found, "{release}");
+            kinds.extend(found.iter().map(|(_, kind)| *kind));
         }
         assert_eq!(kinds, BTreeSet::from([1, 2, 4, 5, 8, 9, 10, 17, 22, 37, 38, 39, 49, 51]), "{release}");
     }
 }
 
-/// Buffers with records of every kind in changing positions, and ours of each: offset and kind.
-fn simulate(text: &str) -> Vec<(Vec<u8>, Vec<(usize, u32)>)> {
+/// A buffer of the simulator, and where its own `cuptiActivityGetNextRecord` finds which kinds.
+struct Walked {
+    bytes: Vec<u8>,
+    found: Vec<(usize, u32)>,
+}
+
+/// Buffers with records of every kind in changing positions.
+fn simulate(text: &str) -> Vec<Walked> {
     let _turn = session(&format!("{text},reorder=on"));
     listen(6000);
     for _ in 0..40 {
@@ -63,7 +69,7 @@ fn simulate(text: &str) -> Vec<(Vec<u8>, Vec<(usize, u32)>)> {
     assert_eq!(cuptiActivityFlushAll(0), Status::SUCCESS);
     let walked = buffers().into_iter().map(|buffer| {
         let found = walk(&buffer.bytes).iter().map(|record| (record.offset, record.kind)).collect();
-        (buffer.bytes, found)
+        Walked { bytes: buffer.bytes, found }
     });
     walked.collect()
 }
