@@ -8,4 +8,6 @@ pub mod cuda;
 pub mod decode;
 pub mod event;
 pub mod export;
+pub mod identity;
 pub mod semconv;
+pub mod source;

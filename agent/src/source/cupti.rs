@@ -1,0 +1,37 @@
+//! The CUPTI shim's ring and control page in a target process: find, check, open, arm, drain.
+//!
+//! Enters: a pid, or a shim's announcement. Leaves: a [`Target`] that hands out records. Refuses: files that are not the
+//! process's own ring, a lease that another agent holds, a pid that came to mean another process meanwhile.
+//!
+//! The shim's two memfds show in `/proc/PID/maps` as `/memfd:gpu-agent-ring` and `/memfd:gpu-agent-control`. They are
+//! opened through `/proc/PID/map_files`, which works even if the process closed every descriptor but asks for
+//! `CAP_CHECKPOINT_RESTORE`, else through `/proc/PID/fd`. Neither needs a path that both sides can see, so mount, pid
+//! and network namespaces do not matter.
+
+use crate::event::Pid;
+use crate::identity::Process;
+
+mod error;
+mod maps;
+mod names;
+mod open;
+mod target;
+
+pub use error::AttachError;
+pub use names::{NameTable, NewName};
+pub use open::{Opened, from_announcement};
+pub use target::{Fate, Hops, Item, Lease, Mode, Target};
+
+/// Finds and opens the newest ring of the process that `pid` means.
+pub fn find(pid: Pid) -> Result<Opened, AttachError> {
+    let process = Process::look_up(pid)?;
+    let maps = maps::read(&process)?;
+    let opened = open::newest(process, &maps)?;
+    // Between the look-up and now, the pid may have been given to another process.
+    if opened.process.has_ended()
+        || crate::identity::start_time_ticks(pid).ok() != Some(opened.process.start_time_ticks)
+    {
+        return Err(AttachError::Reused { pid });
+    }
+    Ok(opened)
+}

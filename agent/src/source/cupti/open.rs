@@ -1,0 +1,167 @@
+//! From mappings to an open ring and its control page.
+//!
+//! Enters: a process and its maps, or an announcement. Leaves: an [`Opened`] pair that was checked to belong together and
+//! to that process. Refuses: rings of other processes (a descriptor inherited by `fork`, a forged header).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use gpu_agent_ring::layout::{CONTROL_NAME, RING_NAME};
+use gpu_agent_ring::{AgentControl, Announcement, OpenError, Reader};
+
+use super::AttachError;
+use super::maps::{Mapping, Maps};
+use crate::event::Pid;
+use crate::identity::Process;
+
+/// A ring and its control page, and the process they belong to.
+#[derive(Debug)]
+pub struct Opened {
+    /// Whose.
+    pub process: Process,
+    /// The ring, at record 0.
+    pub reader: Reader,
+    /// The control page; no lease is held.
+    pub control: AgentControl,
+    /// Where the ring is mapped, as in `/proc/PID/map_files`; not known from an announcement.
+    pub(super) range: Option<String>,
+}
+
+/// Opens the newest ring of `process` that is its own.
+pub(super) fn newest(process: Process, maps: &Maps) -> Result<Opened, AttachError> {
+    if maps.rings.is_empty() {
+        let (pid, executable) = (process.pid, process.executable.to_string());
+        return Err(if maps.has_shim {
+            AttachError::NotYet { pid, executable }
+        } else if maps.has_cuda {
+            AttachError::NoShim { pid, executable }
+        } else {
+            AttachError::NoCuda { pid, executable }
+        });
+    }
+    let (mut best, mut failure): (Option<(Reader, &Mapping)>, _) = (None, None);
+    for mapping in &maps.rings {
+        let opened = open_file(&process, mapping, RING_NAME, false)
+            .and_then(|file| {
+                Reader::open(file).map_err(|source| AttachError::Ring { pid: process.pid, source })
+            })
+            .and_then(|reader| is_of(&process, &reader).map(|()| reader));
+        match opened {
+            Ok(reader) => {
+                let started = |reader: &Reader| reader.writer().anchor_mono_ns;
+                if best.as_ref().is_none_or(|(known, _)| started(known) < started(&reader)) {
+                    best = Some((reader, mapping));
+                }
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    let Some((reader, mapping)) = best else {
+        return Err(failure.unwrap_or(AttachError::NoControl { pid: process.pid }));
+    };
+    let control = control(&process, maps, &reader)?;
+    let range = Some(mapping.range.clone());
+    Ok(Opened { process, reader, control, range })
+}
+
+/// Opens what a new shim announced.
+pub fn from_announcement(announcement: Announcement) -> Result<Opened, AttachError> {
+    let pid = Pid(announcement.pid);
+    let process = Process::look_up(pid)?;
+    let reader = Reader::open(&announcement.ring).map_err(|source| AttachError::Ring { pid, source })?;
+    is_of(&process, &reader)?;
+    let ring_id = reader.writer().ring_id;
+    let control = AgentControl::open(&announcement.control, ring_id, std::process::id())
+        .map_err(|source| AttachError::Control { pid, source })?;
+    Ok(Opened { process, reader, control, range: None })
+}
+
+/// The control page that carries the ring's id.
+fn control(process: &Process, maps: &Maps, reader: &Reader) -> Result<AgentControl, AttachError> {
+    let pid = process.pid;
+    let mut failure = AttachError::NoControl { pid };
+    for mapping in &maps.controls {
+        let opened = open_file(process, mapping, CONTROL_NAME, true).and_then(|file| {
+            AgentControl::open(file, reader.writer().ring_id, std::process::id())
+                .map_err(|source| AttachError::Control { pid, source })
+        });
+        match opened {
+            Ok(control) => return Ok(control),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// The header's pid and start time must be the process's own, and both must mean the same by "now".
+fn is_of(process: &Process, reader: &Reader) -> Result<(), AttachError> {
+    let time_namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/time")).ok();
+    let own = time_namespace("self");
+    // Unreadable, as before Linux 5.6 and without the right to look, counts as the same.
+    if own.is_some() && time_namespace(&process.pid.to_string()).is_some_and(|theirs| Some(theirs) != own) {
+        return Err(AttachError::TimeNamespace { pid: process.pid });
+    }
+    let writer = reader.writer();
+    if writer.pid != process.inner_pid || writer.start_time_ticks != process.start_time_ticks {
+        return Err(AttachError::Foreign { pid: process.pid, writer_pid: writer.pid });
+    }
+    Ok(())
+}
+
+/// Opens a mapped memfd through `map_files`, else through the descriptor that the shim keeps.
+fn open_file(process: &Process, mapping: &Mapping, name: &str, write: bool) -> Result<File, AttachError> {
+    let options = |path: &str| OpenOptions::new().read(true).write(write).open(path);
+    let denied = match options(&process.path(&format!("map_files/{}", mapping.range))) {
+        Ok(file) => return Ok(file),
+        Err(error) => error,
+    };
+    match descriptor(process, mapping, name) {
+        Ok(Some(path)) => options(&path).map_err(|source| AttachError::Denied {
+            pid: process.pid,
+            uid: process.uid,
+            what: "ring",
+            source,
+        }),
+        Ok(None) => Err(AttachError::Denied {
+            pid: process.pid,
+            uid: process.uid,
+            what: "mapped files",
+            source: denied,
+        }),
+        Err(_) if process.has_ended() => Err(AttachError::Reused { pid: process.pid }),
+        Err(source) => {
+            Err(AttachError::Denied { pid: process.pid, uid: process.uid, what: "descriptors", source })
+        }
+    }
+}
+
+/// Path of a descriptor that leads to the mapped file.
+fn descriptor(process: &Process, mapping: &Mapping, name: &str) -> io::Result<Option<String>> {
+    let wanted = format!("/memfd:{name}");
+    for entry in std::fs::read_dir(process.path("fd"))? {
+        let path = entry?.path();
+        let leads_there = std::fs::read_link(&path)
+            .is_ok_and(|target| target.to_string_lossy().trim_end_matches(" (deleted)") == wanted);
+        // The name alone is not enough: a process can have several rings.
+        if leads_there && std::fs::metadata(&path).is_ok_and(|file| file.ino() == mapping.inode) {
+            return Ok(path.to_str().map(str::to_owned));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an error of opening may pass by itself: the shim is being set up, or the process has changed.
+impl AttachError {
+    /// Whether trying again a little later makes sense.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::NotYet { .. }
+                | Self::NoControl { .. }
+                | Self::Lease { .. }
+                | Self::Ring { source: OpenError::Magic { .. }, .. }
+        )
+    }
+}
