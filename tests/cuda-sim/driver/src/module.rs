@@ -29,7 +29,7 @@ pub(crate) static FUNCTIONS: Table<Function> = Table::new(5);
 pub(crate) struct Module {
     declarations: Option<Declarations>,
     functions: Mutex<HashMap<String, Handle>>,
-    variables: HashMap<String, Arc<Block>>,
+    variables: Mutex<HashMap<String, Arc<Block>>>,
 }
 
 /// One kernel of a module.
@@ -72,17 +72,22 @@ impl Module {
         for (name, bytes) in declarations.iter().flat_map(|declarations| &declarations.variables) {
             if *bytes > 0 {
                 let block = memory::allocate(context, *bytes as usize, Kind::Device, 0)?;
+                block.zero();
                 variables.insert(name.clone(), block);
             }
         }
-        let module = Box::leak(Box::new(Self { declarations, functions: Mutex::default(), variables }));
+        let module = Box::leak(Box::new(Self {
+            declarations,
+            functions: Mutex::default(),
+            variables: Mutex::new(variables),
+        }));
         MODULES.insert(module).ok_or(Error::OUT_OF_MEMORY)
     }
 
     /// `cuModuleUnload`: the handle dies; names and functions stay, for records that may still point to them.
     pub(crate) fn unload(handle: Handle) -> Outcome {
         let module = MODULES.remove(handle).ok_or(Error::INVALID_HANDLE)?;
-        for block in module.variables.values() {
+        for (_, block) in lock(&module.variables).drain() {
             // A destroyed context has taken them already.
             memory::remove(block.start, &[Kind::Device]).ok();
         }
@@ -116,7 +121,7 @@ impl Module {
 
     /// Address and size of a variable.
     pub(crate) fn variable(&self, name: &str) -> Option<(u64, usize)> {
-        self.variables.get(name).map(|block| (block.start, block.bytes as usize))
+        lock(&self.variables).get(name).map(|block| (block.start, block.bytes as usize))
     }
 
     /// PTX version and target, as `CU_FUNC_ATTRIBUTE_PTX_VERSION` counts them.
