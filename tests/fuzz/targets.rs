@@ -3,7 +3,10 @@
 //! Enters: nothing. Leaves: the table of targets. Refuses: targets that need a GPU, root or a network.
 
 mod announce;
+mod configuration;
 mod control;
+mod decode;
+mod names;
 mod program;
 mod ring;
 mod shared;
@@ -25,5 +28,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "ring", make: ring::make },
     Target { name: "control", make: control::make },
     Target { name: "announce", make: announce::make },
+    Target { name: "decode", make: decode::make },
+    Target { name: "names", make: names::make },
+    Target { name: "configuration", make: configuration::make },
     Target { name: "simulator", make: simulator::make },
 ];
