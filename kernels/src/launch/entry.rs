@@ -251,3 +251,84 @@ pub fn copy_blocks_of(dtype: Dtype) -> CopyBlocks {
 pub fn num_partitions(max_context_len: usize) -> usize {
     max_context_len.div_ceil(PARTITION_TOKENS)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::c_int;
+    use std::ptr::{null, null_mut};
+
+    use super::{gpu_agent_kernels_last_error, paged_attention_v1_f16, reshape_and_cache, take_error};
+
+    /// Calls v1 with no memory at all: only for arguments that are refused before anything is launched.
+    fn refused_attention(kv_heads: c_int, heads: c_int, head_size: c_int, cache_dtype: u32) -> String {
+        // SAFETY: the arguments are refused, so that no pointer is used.
+        unsafe {
+            paged_attention_v1_f16(
+                null(),
+                null(),
+                null(),
+                null(),
+                null(),
+                kv_heads,
+                1.0,
+                1.0,
+                null(),
+                null(),
+                16,
+                10,
+                1,
+                heads,
+                head_size,
+                1,
+                0,
+                0,
+                0,
+                null_mut(),
+                cache_dtype,
+                null(),
+                null(),
+                null(),
+            );
+        }
+        take_error().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_no_kernel_does_is_refused_before_the_driver_is_called() {
+        assert!(refused_attention(1, 1, 96, 0).contains("head size 96"));
+        assert!(refused_attention(2, 3, 64, 0).contains("3 query heads cannot share 2"));
+        assert!(refused_attention(0, 3, 64, 0).contains("cannot share 0"));
+        assert!(refused_attention(1, 1, 64, 3).contains("cache type 3"));
+        assert!(take_error().is_ok());
+    }
+
+    #[test]
+    fn c_callers_learn_the_first_error_once() {
+        for (dtype, cache_dtype) in [(0, 3), (9, 9)] {
+            // SAFETY: the element types are refused, so that no pointer is used.
+            unsafe {
+                reshape_and_cache(
+                    null(),
+                    null(),
+                    null(),
+                    null(),
+                    null(),
+                    1,
+                    1,
+                    64,
+                    16,
+                    8,
+                    64,
+                    64,
+                    null_mut(),
+                    dtype,
+                    cache_dtype,
+                    null(),
+                    null(),
+                );
+            }
+        }
+        assert_eq!(gpu_agent_kernels_last_error(), 801);
+        assert_eq!(gpu_agent_kernels_last_error(), 0);
+    }
+}
