@@ -3,6 +3,7 @@
 //! every caller. Refuses to run where the library is not found, and says where it looked.
 #![allow(unsafe_code, reason = "a C function is called in a library that is loaded at run time")]
 
+use std::cmp::Reverse;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -42,8 +43,10 @@ fn load(symbol: &str) -> Result<extern "C" fn() -> u8, String> {
     let executable =
         std::env::current_exe().map_err(|error| format!("the path of this program is not known: {error}"))?;
     let folder = executable.parent().unwrap_or(Path::new("."));
-    let candidates =
+    let mut candidates =
         [folder.join(LIBRARY), folder.join("deps").join(LIBRARY), folder.join("../lib").join(LIBRARY)];
+    // cargo leaves the library in one place or two, and the newest is the one built with this program.
+    candidates.sort_by_key(|path| Reverse(path.metadata().and_then(|file| file.modified()).ok()));
     let mut refusals = Vec::new();
     for path in &candidates {
         match load_from(path, symbol) {

@@ -21,13 +21,12 @@ fn simulator() -> Option<PathBuf> {
         println!("skipped: the simulated driver is not built (tests/tools/cuda-sim-dir.sh debug --build)");
         return None;
     };
-    // One folder per test process: tests run at the same time, and the library may be rebuilt.
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("simulator-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simulator");
     fs::create_dir_all(&folder).unwrap();
-    let link = folder.join("libcuda.so.1");
-    if !link.exists() {
-        symlink(library, &link).unwrap();
-    }
+    // Tests run at the same time: each puts its own link in place in one step.
+    let link = folder.join(format!("link-{}", std::process::id()));
+    symlink(library, &link).unwrap();
+    fs::rename(&link, folder.join("libcuda.so.1")).unwrap();
     Some(folder)
 }
 
