@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::panic::catch_unwind;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cupti_sys::{ActivityKind, CallError, CallbackDomain, ContextHandle, Cupti, Flush, Status, ThreadIdType};
@@ -56,10 +56,10 @@ struct Session {
     cupti: Option<Cupti>,
     /// `None` once it is written.
     output: Mutex<Option<(Recorder, File)>>,
+    /// CUPTI calls our functions; else it is somebody else's, and is left alone.
+    recording: AtomicBool,
     /// The forced flush has begun.
     forced: AtomicBool,
-    /// Records that CUPTI says it dropped.
-    dropped: AtomicU64,
 }
 
 /// What libcuda calls, in `cuInit`, in the library that `CUDA_INJECTION64_PATH` names. Returns 1, always.
@@ -87,8 +87,8 @@ fn start(settings: Settings, wrong: Option<SettingsError>) {
         process: getpid(),
         cupti: found.cupti,
         output: Mutex::new(Some((recorder, file))),
+        recording: AtomicBool::new(false),
         forced: AtomicBool::new(false),
-        dropped: AtomicU64::new(0),
     };
     if SESSION.set(session).is_err() {
         return;
@@ -112,12 +112,17 @@ impl Session {
     /// Subscribes, and only then touches anything that another profiler may have set.
     fn switch_on(&self, cupti: &Cupti) -> Result<(), CallError> {
         // SAFETY: the callback does nothing.
-        unsafe { cupti.subscribe(ignore, std::ptr::null_mut()) }?;
+        let subscriber = unsafe { cupti.subscribe(ignore, std::ptr::null_mut()) }?;
         self.noted(cupti.set_thread_id_type(ThreadIdType::SYSTEM));
         // SAFETY: the callback does not unwind, and the library stays mapped.
         self.noted(unsafe { cupti.activity_register_timestamp_callback(monotonic_ns) });
         // SAFETY: the callbacks do not unwind, the library stays mapped, and buffers live until they are completed.
-        unsafe { cupti.activity_register_callbacks(buffer_requested, buffer_completed) }?;
+        let registered = unsafe { cupti.activity_register_callbacks(buffer_requested, buffer_completed) };
+        if registered.is_err() {
+            self.noted(cupti.unsubscribe(subscriber));
+            return registered;
+        }
+        self.recording.store(true, Ordering::Relaxed);
         for &kind in DUMPED_KINDS {
             if !self.asked(kind, true, cupti.activity_enable_and_dump(kind)) {
                 self.asked(kind, false, cupti.activity_enable(kind));
@@ -164,9 +169,6 @@ impl Session {
     /// Takes the records of a completed buffer.
     fn completed(&self, cupti: &Cupti, completion: &Completion<'_>) {
         let completed_ns = now_ns();
-        if let Ok(dropped) = cupti.activity_dropped_records(completion.context, completion.stream_id) {
-            self.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
-        }
         let (records, walk_end) = walk(cupti, completion.valid);
         let names = names::read(completion.valid, &records);
         let delivery = Delivery {
@@ -186,16 +188,27 @@ impl Session {
 
     /// Collects what CUPTI still has, and writes the file.
     fn finish(&self) {
-        if let Some(cupti) = &self.cupti {
-            self.noted(cupti.activity_flush_all(Flush::COMPLETED));
-            self.forced.store(true, Ordering::Relaxed);
-            self.noted(cupti.activity_flush_all(Flush::FORCED));
-        }
+        let cupti = self.cupti.as_ref().filter(|_| self.recording.load(Ordering::Relaxed));
+        let dropped = cupti.map_or(0, |cupti| self.collect(cupti));
         if let Some((recorder, mut file)) = self.lock().take() {
-            let bytes = recorder.finish(self.dropped.load(Ordering::Relaxed));
             // Nobody is left to be told; a file that is cut off has no end, and readers refuse it.
-            let _ = file.write_all(&bytes);
+            let _ = file.write_all(&recorder.finish(dropped));
         }
+    }
+
+    /// Has all buffers completed; the number of records that CUPTI dropped.
+    fn collect(&self, cupti: &Cupti) -> u64 {
+        self.noted(cupti.activity_flush_all(Flush::COMPLETED));
+        self.forced.store(true, Ordering::Relaxed);
+        self.noted(cupti.activity_flush_all(Flush::FORCED));
+        let dropped = cupti.activity_dropped_records(ContextHandle(0), 0);
+        dropped.map_or_else(
+            |error| {
+                self.note(error);
+                0
+            },
+            |dropped| dropped as u64,
+        )
     }
 }
 

@@ -65,10 +65,14 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// Least limit.
+    pub const LEAST_LIMIT_BYTES: usize = 4_096;
     /// Bytes that the `END ` section takes.
     const END_BYTES: usize = size_of::<SectionHead>() + size_of::<EndEntry>();
+    /// Bytes that buffers leave free for what may still be noted: the failures of the last flush, and the end.
+    const RESERVED_BYTES: usize = 1_024;
 
-    /// Begins a recording of at most `limit_bytes`.
+    /// Begins a recording of at most `limit_bytes`, which are at least [`Self::LEAST_LIMIT_BYTES`].
     #[must_use]
     pub fn new(origin: &Origin<'_>, limit_bytes: usize) -> Self {
         let head = FileHead {
@@ -80,12 +84,12 @@ impl Recorder {
         };
         let mut recorder = Self {
             file: head.as_bytes().to_vec(),
-            limit_bytes,
+            limit_bytes: limit_bytes.max(Self::LEAST_LIMIT_BYTES),
             names: HashMap::new(),
             full: false,
             left_out: LeftOut::default(),
         };
-        recorder.add(tag::LIBRARY, &[origin.library.as_bytes()]);
+        recorder.add(Self::END_BYTES, tag::LIBRARY, &[origin.library.as_bytes()]);
         recorder
     }
 
@@ -96,12 +100,12 @@ impl Recorder {
             status: I32::new(asked.status.0),
             dumped: U32::new(u32::from(asked.dumped)),
         };
-        self.add(tag::KIND, &[entry.as_bytes()]);
+        self.add(Self::END_BYTES, tag::KIND, &[entry.as_bytes()]);
     }
 
     /// Notes a step that failed.
     pub fn failure(&mut self, step: &str, status: Status) {
-        self.add(tag::FAILURE, &[I32::new(status.0).as_bytes(), step.as_bytes()]);
+        self.add(Self::END_BYTES, tag::FAILURE, &[I32::new(status.0).as_bytes(), step.as_bytes()]);
     }
 
     /// Takes one buffer, or counts it where it, or one before it, does not fit: what is recorded has no gap.
@@ -111,7 +115,7 @@ impl Recorder {
         if fits {
             let new_names = self.new_names(delivery);
             fits = new_names.iter().all(|(address, text)| {
-                self.add(tag::NAME, &[U64::new(*address).as_bytes(), text.as_bytes()])
+                self.add(Self::RESERVED_BYTES, tag::NAME, &[U64::new(*address).as_bytes(), text.as_bytes()])
             }) && self.add_buffer(delivery);
             if fits {
                 self.names.extend(new_names);
@@ -134,8 +138,7 @@ impl Recorder {
             api_records: U64::new(self.left_out.api_records),
             dropped: U64::new(dropped),
         };
-        self.limit_bytes = usize::MAX;
-        self.add(tag::END, &[entry.as_bytes()]);
+        self.add(0, tag::END, &[entry.as_bytes()]);
         self.file
     }
 
@@ -163,7 +166,7 @@ impl Recorder {
             reserved: U32::ZERO,
         };
         let valid = without_identity(delivery);
-        self.add(tag::BUFFER, &[head.as_bytes(), delivery.records.as_bytes(), &valid])
+        self.add(Self::RESERVED_BYTES, tag::BUFFER, &[head.as_bytes(), delivery.records.as_bytes(), &valid])
     }
 
     fn count_left_out(&mut self, delivery: &Delivery<'_>) {
@@ -176,11 +179,11 @@ impl Recorder {
         self.left_out.api_records += delivery.records.iter().filter(api).count() as u64;
     }
 
-    /// Adds a section; whether there was room for it and for the end.
-    fn add(&mut self, tag: [u8; 4], parts: &[&[u8]]) -> bool {
+    /// Adds a section, if that leaves `free_bytes` below the limit; whether it did.
+    fn add(&mut self, free_bytes: usize, tag: [u8; 4], parts: &[&[u8]]) -> bool {
         let length: usize = parts.iter().map(|part| part.len()).sum();
-        let room =
-            self.limit_bytes.saturating_sub(self.file.len() + Self::END_BYTES + size_of::<SectionHead>());
+        let taken = self.file.len() + size_of::<SectionHead>() + free_bytes;
+        let room = self.limit_bytes.saturating_sub(taken);
         let Some(length) = u32::try_from(length).ok().filter(|_| length <= room) else { return false };
         self.file.extend(SectionHead { tag, length: U32::new(length) }.as_bytes());
         self.file.extend(parts.iter().copied().flatten());

@@ -99,6 +99,22 @@ fn the_uuids_of_a_device_do_not_leave() {
 }
 
 #[test]
+fn a_failure_is_noted_though_no_further_buffer_fits() {
+    let mut recorder = Recorder::new(&ORIGIN, 4_096);
+    for _ in 0..10 {
+        recorder.buffer(&delivery(&[4; 10], 0, vec![]));
+    }
+    recorder.failure("cuptiActivityFlushAll failed", Status::UNKNOWN);
+    let file = recorder.finish(0);
+    let recording = Recording::parse(&file).unwrap();
+    assert_eq!(
+        (recording.buffers.len(), recording.left_out.buffers, recording.left_out.api_records),
+        (3, 7, 70)
+    );
+    assert_eq!(recording.failures.len(), 1);
+}
+
+#[test]
 fn another_version_is_named() {
     let mut file = recording_of(&[], 4_096);
     file[8] = 2;
@@ -141,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn the_limit_holds_and_what_is_left_out_adds_up(deliveries in deliveries(), limit in 1_000_usize..6_000) {
+    fn the_limit_holds_and_what_is_left_out_adds_up(deliveries in deliveries(), limit in 4_096_usize..12_000) {
         let file = recording_of(&deliveries, limit);
         prop_assert!(file.len() <= limit);
         let recording = Recording::parse(&file).unwrap();

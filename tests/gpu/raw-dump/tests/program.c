@@ -1,13 +1,17 @@
 /* A CUDA driver-API program whose activity is known exactly, for recordings.
  *
  * In: libcuda.so.1, found by the dynamic linker. Out: exit 0, and one line that says what it did. Refuses, with exit 1
- * and the call that failed, whatever the driver refuses; exit 77 without a device.
+ * and the call that failed, whatever the driver refuses; exit 77 without a device. With the argument `fork`, a child
+ * is forked after cuInit that ends at once, as helpers of real programs do.
  *
  * Needs no CUDA header: the declarations are those of cuda.h, in the versions that all drivers from 11.8 on have.
  */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define ROUNDS 60         /* two launches each, on two streams */
 #define COPY_EVERY 6      /* rounds between a copy up, a fill and a copy down */
@@ -67,7 +71,7 @@ static int copy_between_devices(CUcontext first, CUdeviceptr from) {
     return 1;
 }
 
-int main(void) {
+int main(int arguments, char **argument) {
     driver = dlopen("libcuda.so.1", RTLD_NOW);
     if (!driver) {
         fprintf(stderr, "%s\n", dlerror());
@@ -79,6 +83,15 @@ int main(void) {
         return 77;
     }
     CU(cuDeviceGetCount, (int *), &devices);
+    if (arguments > 1 && strcmp(argument[1], "fork") == 0) {
+        pid_t child = fork();
+        if (child == 0) exit(0);
+        int status = -1;
+        if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+            fprintf(stderr, "the child failed: %d\n", status);
+            return 1;
+        }
+    }
 
     CUcontext context;
     CUmodule module;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cupti_sys::{ActivityKind, ApiVersion, Status};
-use gpu_agent_raw_dump::format::Recording;
+use gpu_agent_raw_dump::format::{Failure, Recording};
 
 #[path = "shared/checks.rs"]
 mod checks;
@@ -64,10 +64,15 @@ fn compile(program: &Path) {
 /// Runs the program with the simulator so configured, and says where its recording lies. The program must not notice
 /// that it is recorded.
 fn record(name: &str, simulated: &str, environment: &[(&str, &str)]) -> PathBuf {
+    record_with(name, simulated, environment, None)
+}
+
+fn record_with(name: &str, simulated: &str, environment: &[(&str, &str)], argument: Option<&str>) -> PathBuf {
     let folder = scratch(name);
     let (program, file) = (folder.join("program"), folder.join(name).with_extension("cupti"));
     compile(&program);
     let output = Command::new(&program)
+        .args(argument)
         .env("LD_LIBRARY_PATH", simulator())
         .env("GPU_AGENT_CUDA_SIM", format!("quiet=on,{simulated}"))
         .env("CUDA_INJECTION64_PATH", deps().join("libgpu_agent_raw_dump.so"))
@@ -104,6 +109,21 @@ fn a_whole_program_is_recorded_with_records_of_generation_9() {
 #[test]
 fn a_whole_program_is_recorded_with_records_of_generation_13() {
     check_whole("simulated-gen13", "cupti_gen=13,driver=13040", ApiVersion(130_401), "libcupti.so.13");
+}
+
+#[test]
+fn late_partial_and_reordered_buffers_are_recorded_whole() {
+    let file =
+        std::fs::read(record("disorder", "cupti_gen=11,late_ms=5,partial=on,reorder=on", &[])).unwrap();
+    let recording = Recording::parse(&file).unwrap();
+    program::check_whole(&checks::check(&recording));
+}
+
+#[test]
+fn a_forked_child_leaves_the_recording_to_its_parent() {
+    let file = std::fs::read(record_with("fork", "cupti_gen=9", &[], Some("fork"))).unwrap();
+    let recording = Recording::parse(&file).unwrap();
+    program::check_whole(&checks::check(&recording));
 }
 
 #[test]
@@ -155,9 +175,9 @@ fn a_limit_that_is_no_number_is_told_in_the_file() {
 fn another_profiler_is_left_alone() {
     let file = std::fs::read(record("busy", "subscriber=busy", &[])).unwrap();
     let recording = Recording::parse(&file).unwrap();
-    let failure = recording.failures[0];
-    assert_eq!(failure.status, Status::MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED);
-    assert_eq!(failure.step, "cuptiSubscribe failed");
+    let failure =
+        Failure { step: "cuptiSubscribe failed", status: Status::MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED };
+    assert_eq!(recording.failures, [failure]);
     assert!(recording.kinds.is_empty() && recording.buffers.is_empty());
 }
 

@@ -4,6 +4,8 @@ use std::env::{VarError, var, var_os};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use crate::recorder::Recorder;
+
 /// The file to make; unset or empty: nothing is recorded.
 const OUTPUT: &str = "GPU_AGENT_RAW_DUMP";
 /// Most bytes of the file.
@@ -11,7 +13,7 @@ const LIMIT: &str = "GPU_AGENT_RAW_DUMP_LIMIT_BYTES";
 /// Path of the libcupti to use.
 const CUPTI: &str = "GPU_AGENT_RAW_DUMP_CUPTI";
 
-const LIMITS: RangeInclusive<usize> = 4_096..=1_000_000;
+const LIMITS: RangeInclusive<usize> = Recorder::LEAST_LIMIT_BYTES..=1_000_000;
 const DEFAULT_LIMIT_BYTES: usize = 100_000;
 
 /// What to record, and where.
