@@ -115,7 +115,7 @@ pub(crate) fn status(stream: &'static Stream) -> (Status, u64) {
 pub(crate) fn record(stream: &'static Stream, event: &'static Event) -> Outcome {
     match of(stream) {
         Ok(capture) => {
-            *lock(&event.captured) = Some(capture);
+            event.record_in_capture(capture);
             Ok(())
         }
         Err(_) => event.record(stream),
@@ -124,7 +124,7 @@ pub(crate) fn record(stream: &'static Stream, event: &'static Event) -> Outcome 
 
 /// `cuStreamWaitEvent`: waiting for a point of a capture draws the stream into it.
 pub(crate) fn wait(stream: &'static Stream, event: &'static Event) -> Outcome {
-    let point = lock(&event.captured).clone();
+    let point = event.captured();
     match (of(stream).ok(), point) {
         (Some(own), Some(other)) if own.id == other.id => Ok(()),
         (Some(_), Some(_)) => Err(Error::STREAM_CAPTURE_MERGE),
@@ -139,7 +139,7 @@ pub(crate) fn wait(stream: &'static Stream, event: &'static Event) -> Outcome {
             Ok(())
         }
         (None, None) => match event.last_turn() {
-            Some(turn) if event.progress.get() < turn => stream.submit(Work::WaitEvent { event, turn }),
+            Some(turn) if !event.has_reached(turn) => stream.submit(Work::WaitEvent { event, turn }),
             _ => Ok(()),
         },
     }

@@ -23,13 +23,21 @@ const FLAGS: u32 = 7;
 pub(crate) static EVENTS: Table<Event> = Table::new(3);
 static UNUSED: Mutex<Vec<&'static Event>> = Mutex::new(Vec::new());
 
+/// Where an event was last recorded.
+#[derive(Default)]
+enum Place {
+    #[default]
+    Nowhere,
+    Stream(&'static Stream),
+    Capture(Arc<Capture>),
+}
+
 /// One event.
 #[derive(Default)]
 pub(crate) struct Event {
     /// Recordings that were reached.
-    pub(crate) progress: Progress,
-    /// The capture that it was last recorded in, if it was.
-    pub(crate) captured: Mutex<Option<Arc<Capture>>>,
+    progress: Progress,
+    place: Mutex<Place>,
     flags: AtomicU32,
     /// Recordings in this and former lives.
     recorded: AtomicU64,
@@ -53,7 +61,7 @@ pub(crate) fn create(flags: u32) -> Outcome<Handle> {
 /// `cuEventDestroy`.
 pub(crate) fn destroy(handle: Handle) -> Outcome {
     let event = EVENTS.remove(handle).ok_or(Error::INVALID_HANDLE)?;
-    *lock(&event.captured) = None;
+    *lock(&event.place) = Place::Nowhere;
     lock(&UNUSED).push(event);
     Ok(())
 }
@@ -64,16 +72,38 @@ pub(crate) fn find(handle: Handle) -> Outcome<&'static Event> {
 }
 
 impl Event {
-    /// Counts a new recording; returns its number, to be completed by the stream's work.
-    pub(crate) fn next_turn(&self) -> u64 {
-        *lock(&self.captured) = None;
-        self.recorded.fetch_add(1, Ordering::AcqRel) + 1
+    /// The capture that it was last recorded in, if it was.
+    pub(crate) fn captured(&self) -> Option<Arc<Capture>> {
+        match &*lock(&self.place) {
+            Place::Capture(capture) => Some(Arc::clone(capture)),
+            _ => None,
+        }
+    }
+
+    /// Marks a point of a capture.
+    pub(crate) fn record_in_capture(&self, capture: Arc<Capture>) {
+        *lock(&self.place) = Place::Capture(capture);
+    }
+
+    /// Waits for recording `turn`.
+    pub(crate) fn wait_for(&self, turn: u64) {
+        if self.progress.get() < turn {
+            if let Place::Stream(stream) = &*lock(&self.place) {
+                stream.hurry();
+            }
+            self.progress.wait_for(turn);
+        }
     }
 
     /// The last recording, `None` when there was none in this life.
     pub(crate) fn last_turn(&self) -> Option<u64> {
         let recorded = self.recorded.load(Ordering::Acquire);
         (recorded > self.base.load(Ordering::Relaxed)).then_some(recorded)
+    }
+
+    /// Whether recording `turn` was reached.
+    pub(crate) fn has_reached(&self, turn: u64) -> bool {
+        self.progress.get() >= turn
     }
 
     /// Marks recording `turn` as reached at `time_ns`.
@@ -86,7 +116,7 @@ impl Event {
     pub(crate) fn query(&self) -> Outcome {
         self.check_not_captured()?;
         match self.last_turn() {
-            Some(turn) if self.progress.get() < turn => Err(Error::NOT_READY),
+            Some(turn) if !self.has_reached(turn) => Err(Error::NOT_READY),
             _ => Ok(()),
         }
     }
@@ -95,7 +125,7 @@ impl Event {
     pub(crate) fn synchronize(&self) -> Outcome {
         self.check_not_captured()?;
         if let Some(turn) = self.last_turn() {
-            self.progress.wait_for(turn);
+            self.wait_for(turn);
         }
         Ok(())
     }
@@ -115,11 +145,12 @@ impl Event {
 
     /// `cuEventRecord` outside captures.
     pub(crate) fn record(&'static self, stream: &'static Stream) -> Outcome {
-        let turn = self.next_turn();
+        *lock(&self.place) = Place::Stream(stream);
+        let turn = self.recorded.fetch_add(1, Ordering::AcqRel) + 1;
         stream.submit(crate::work::Work::Record { event: self, turn })
     }
 
     fn check_not_captured(&self) -> Outcome {
-        if lock(&self.captured).is_some() { Err(Error::CAPTURED_EVENT) } else { Ok(()) }
+        if self.captured().is_some() { Err(Error::CAPTURED_EVENT) } else { Ok(()) }
     }
 }

@@ -3,8 +3,11 @@
 //!
 //! ```text
 //!  launching threads ──push──► queue ──batch──► the stream's thread (started by the first work)
-//!                                                 spins for some µs when idle, then parks
+//!                                                 idle: spins, then naps, then parks
 //! ```
+//! Enqueueing makes a system call only when the thread is parked, after some ms without work; threads that wait for
+//! work wake it from a nap too.
+//!
 //! At most [`DEPTH`] pieces of work wait in a stream; a thread that enqueues more blocks, as on a device. The default
 //! stream waits for the blocking streams of its context and they for it, as `cuda.h` says of the legacy default
 //! stream. With `clock=virtual`, work that takes no time runs on the enqueuing thread when the stream is idle.
@@ -12,9 +15,10 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::Thread;
+use std::time::Duration;
 
 use cuda_sim_abi::config::Clock;
 use cuda_sim_abi::{Resource, resource};
@@ -40,8 +44,17 @@ const LEGACY: usize = 1;
 const PER_THREAD: usize = 2;
 /// Pieces of work that wait in a stream at most.
 const DEPTH: u64 = 1024;
-/// How long an idle stream's thread spins before it parks, ns. One thread spins at a time.
+/// How long an idle stream's thread spins before it naps, ns. One thread spins at a time.
 const SPIN_NS: u64 = 10_000;
+/// Length and number of the naps of an idle stream's thread before it parks. Work enqueued during a nap waits for its
+/// end, unless somebody waits for the work.
+const NAP: Duration = Duration::from_micros(50);
+const NAPS: u32 = 20;
+
+/// Values of `Stream::rest`.
+const AWAKE: u8 = 0;
+const NAPPING: u8 = 1;
+const PARKED: u8 = 2;
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(DEFAULT_ID + 6);
 static SPINNING: AtomicBool = AtomicBool::new(false);
@@ -75,7 +88,8 @@ pub(crate) struct Stream {
     handle: OnceLock<Handle>,
     queue: Mutex<Queue>,
     enqueued: AtomicU64,
-    parked: AtomicBool,
+    /// What the stream's thread does: `AWAKE`, `NAPPING` or `PARKED`.
+    rest: AtomicU8,
     /// End of the last work, ns; only the executing thread writes it.
     timeline_ns: AtomicU64,
 }
@@ -153,7 +167,7 @@ impl Stream {
             handle: OnceLock::new(),
             queue: Mutex::default(),
             enqueued: AtomicU64::new(0),
-            parked: AtomicBool::new(false),
+            rest: AtomicU8::new(AWAKE),
             timeline_ns: AtomicU64::new(0),
         }))
     }
@@ -198,7 +212,20 @@ impl Stream {
 
     /// Waits until the work enqueued so far has run.
     pub(crate) fn drain(&self) {
-        self.completed.wait_for(self.enqueued.load(Ordering::Acquire));
+        self.wait_for(self.enqueued.load(Ordering::Acquire));
+    }
+
+    /// Waits until `ticket` pieces of work have run.
+    pub(crate) fn wait_for(&self, ticket: u64) {
+        if self.completed.get() < ticket {
+            self.wake(NAPPING);
+            self.completed.wait_for(ticket);
+        }
+    }
+
+    /// Has the stream's thread begin now what was enqueued.
+    pub(crate) fn hurry(&self) {
+        self.wake(NAPPING);
     }
 
     /// Enqueues work of an API call, or adds it to the capture in progress.
@@ -217,7 +244,7 @@ impl Stream {
         self.follow_legacy_order();
         let enqueued = self.push(item);
         if enqueued > self.completed.get() + DEPTH {
-            self.completed.wait_for(enqueued - DEPTH / 2);
+            self.wait_for(enqueued - DEPTH / 2);
         }
     }
 
@@ -283,13 +310,7 @@ impl Stream {
             return enqueued;
         }
         drop(queue);
-        fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed)
-            && self.parked.swap(false, Ordering::Relaxed)
-            && let Some(thread) = &lock(&self.queue).thread
-        {
-            thread.unpark();
-        }
+        self.wake(PARKED);
         enqueued
     }
 
@@ -341,19 +362,33 @@ impl Stream {
             }
             SPINNING.store(false, Ordering::Relaxed);
         }
-        if !self.is_idle() {
-            return;
-        }
-        self.parked.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        let retired = lock(&self.queue).retired;
-        while self.parked.load(Ordering::Relaxed) && self.is_idle() && !retired {
-            std::thread::park();
-            if lock(&self.queue).retired {
+        for nap in 0..=NAPS {
+            self.rest.store(if nap < NAPS { NAPPING } else { PARKED }, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            let is_needed = || !self.is_idle() || lock(&self.queue).retired;
+            if !is_needed() && nap < NAPS {
+                std::thread::park_timeout(NAP);
+            }
+            while nap == NAPS && self.rest.load(Ordering::Relaxed) == PARKED && !is_needed() {
+                std::thread::park();
+            }
+            if is_needed() {
                 break;
             }
         }
-        self.parked.store(false, Ordering::Relaxed);
+        self.rest.store(AWAKE, Ordering::Relaxed);
+    }
+
+    /// Wakes the stream's thread if it rests at least as deeply as `depth`.
+    #[inline]
+    fn wake(&self, depth: u8) {
+        fence(Ordering::SeqCst);
+        if self.rest.load(Ordering::Relaxed) >= depth
+            && self.rest.swap(AWAKE, Ordering::Relaxed) >= depth
+            && let Some(thread) = &lock(&self.queue).thread
+        {
+            thread.unpark();
+        }
     }
 
     fn announce(&'static self, event: u32) {

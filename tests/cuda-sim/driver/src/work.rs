@@ -159,8 +159,8 @@ impl Work {
             Self::Set(set) => set.run(stream, trace),
             Self::Host(call) => call.run(),
             Self::Record { event, turn } => event.complete(*turn, stream.time_ns()),
-            Self::WaitEvent { event, turn } => event.progress.wait_for(*turn),
-            Self::WaitStream { stream: other, ticket } => other.completed.wait_for(*ticket),
+            Self::WaitEvent { event, turn } => event.wait_for(*turn),
+            Self::WaitStream { stream: other, ticket } => other.wait_for(*ticket),
             // The memory goes with this piece of work.
             Self::Free(_block) => {}
             Self::Graph(run) => run.run(stream, trace),

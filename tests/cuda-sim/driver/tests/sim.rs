@@ -1,5 +1,6 @@
 //! The simulated driver as a folder that programs load from, and C programs compiled against it.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
