@@ -1,10 +1,10 @@
 //! The exported functions, with the prototypes of CUPTI's headers.
 //!
 //! Enters: calls of a C client. Leaves: `CUptiResult`s as the real library gives them. Refuses: in this order, what the
-//! key `fail` names; what needs `libcuda` while that is not loaded and initialised (15, from CUPTI 13 on 999); wrong
+//! key `fail` names; what needs `libcuda` while that is not loaded (15, from CUPTI 13 on 999); wrong
 //! arguments.
 //!
-//! All functions of all simulated versions are exported; `examples/flavour.rs` makes copies of the library without
+//! All functions of all simulated versions are exported; `flavour.sh` makes copies of the library without
 //! those that a version lacks.
 
 /// Activity API: kinds, buffers, flushing, records.
@@ -24,7 +24,7 @@ use crate::status::Status;
 enum Needs {
     /// The library alone, in releases that get by without `libcuda`.
     Library,
-    /// An initialised `libcuda`.
+    /// `libcuda`, loaded.
     Driver,
 }
 

@@ -125,7 +125,7 @@ impl Session {
         }
     }
 
-    /// The driver, once it is loaded and initialised.
+    /// The driver, once it is loaded.
     pub(crate) fn driver(&self) -> Option<&'static Driver> {
         if self.orphaned {
             return None;

@@ -21,7 +21,6 @@ struct CallData {
 
 struct Local {
     epoch: Cell<u64>,
-    session: Cell<Option<&'static Session>>,
     queue: Cell<Option<&'static Queue>>,
     tid: Cell<u32>,
     in_buffer_callback: Cell<bool>,
@@ -31,7 +30,11 @@ struct Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        if let (Some(session), Some(queue)) = (self.session.get(), self.queue.get()) {
+        let Some(session) = Session::existing().filter(|session| session.epoch == self.epoch.get()) else {
+            // An older session's, or in a forked child the parent's: its locks may be held for ever.
+            return;
+        };
+        if let Some(queue) = self.queue.get() {
             session.queues.give_back(queue);
         }
     }
@@ -41,7 +44,6 @@ thread_local! {
     static LOCAL: Local = const {
         Local {
             epoch: Cell::new(0),
-            session: Cell::new(None),
             queue: Cell::new(None),
             tid: Cell::new(0),
             in_buffer_callback: Cell::new(false),
@@ -58,7 +60,6 @@ pub(crate) fn queue(session: &'static Session) -> &'static Queue {
         if local.epoch.get() != session.epoch {
             // Another session's, or that of the process this one was forked from.
             local.epoch.set(session.epoch);
-            local.session.set(Some(session));
             local.queue.set(None);
             local.tid.set(0);
         }

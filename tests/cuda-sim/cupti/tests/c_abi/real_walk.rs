@@ -1,16 +1,15 @@
 //! Buffers that the simulator filled, walked by NVIDIA's own `cuptiActivityGetNextRecord`.
 //!
 //! The real library answers this one function without driver and GPU in 12.0 to 13.1. It is loaded by a child process.
-//! Where the libraries cannot be downloaded the test prints `skipped: why`, and fails in CI.
 
 use crate::client::{buffers, walk};
 use crate::every_kind::{emit, listen};
 use crate::mock::session;
+use crate::real_library::fetch;
 use cuda_sim_cupti::entry::activity::cuptiActivityFlushAll;
 use cuda_sim_cupti::status::Status;
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::path::Path;
 use std::process::Command;
 
 /// Release of the real library, and how to simulate it.
@@ -26,18 +25,11 @@ const PAIRS: [(&str, &str); 6] = [
 /// In a child: the library to load and the file to walk, joined by a newline.
 const WALK: &str = "CUPTI_SIM_TEST_WALK";
 
-/// Exit status by which the script says that it could not download.
-const NOT_DOWNLOADED: i32 = 75;
-
 #[test]
 fn the_real_library_finds_the_same_kinds_at_the_same_offsets() {
     if let Ok(task) = std::env::var(WALK) {
         let (library, file) = task.split_once('\n').unwrap();
         walk_with(library, &std::fs::read(file).unwrap());
-        return;
-    }
-    if !cfg!(target_arch = "x86_64") {
-        println!("skipped: the libraries are for x86_64");
         return;
     }
     for (release, text) in PAIRS {
@@ -118,23 +110,4 @@ fn walk_with(library: &str, bytes: &[u8]) {
             }
         }
     }
-}
-
-/// The real library of that release; `None` where there is no network.
-fn fetch(release: &str) -> Option<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/fetch-cupti.sh");
-    let output = Command::new(&script).arg(release).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    match output.status.code() {
-        Some(0) => {}
-        Some(NOT_DOWNLOADED) if !in_ci => {
-            println!("skipped: {}", said.lines().last().unwrap_or_default());
-            return None;
-        }
-        _ => panic!("{}: {}: {said}", script.display(), output.status),
-    }
-    let found = String::from_utf8(output.stdout).unwrap();
-    let path = found.lines().find_map(|line| line.split_once(' '));
-    Some(path.unwrap_or_else(|| panic!("{found}")).1.to_owned())
 }
