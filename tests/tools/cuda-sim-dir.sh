@@ -58,7 +58,8 @@ for major in 12 13; do
     [[ $out/libcudart.so.$major -nt $archive ]] && continue
     {
         echo "libcudart.so.$major { global:"
-        nm -g --defined-only "$archive" 2>/dev/null | sed -n 's/^[0-9a-f]* T \(\(__\)\?cuda[A-Z][A-Za-z0-9_]*\)$/    \1;/p'
+        # No plugin: one for another LLVM takes the bitcode beside the code for the whole object.
+        nm --plugin /dev/null -g --defined-only "$archive" 2>/dev/null | sed -n 's/^[0-9a-f]* T \(\(__\)\?cuda[A-Z][A-Za-z0-9_]*\)$/    \1;/p'
         echo "  local: *; };"
     } >"$out/.map"
     mapfile -t roots < <(sed -n 's/^    \(.*\);$/-Wl,-u,\1/p' "$out/.map")
