@@ -28,24 +28,53 @@ pub struct Options {
     /// `[prometheus]`
     #[command(flatten, next_help_heading = "Prometheus")]
     pub prometheus: export::prometheus::Options,
+    /// `[otlp]`
+    #[command(flatten, next_help_heading = "OTLP")]
+    pub otlp: export::otlp::Options,
+    /// `[json_log]`
+    #[command(flatten, next_help_heading = "JSON log")]
+    pub json_log: export::json_log::Options,
 }
 
 impl Options {
     /// All tables, in the order of the documentation.
-    pub const TABLES: &'static [option::Table] =
-        &[export::resource::Options::TABLE, export::prometheus::Options::TABLE];
+    pub const TABLES: &'static [option::Table] = &[
+        export::resource::Options::TABLE,
+        export::prometheus::Options::TABLE,
+        export::otlp::Options::TABLE,
+        export::json_log::Options::TABLE,
+    ];
 
     /// Each key from `self` where it has it, else from `lower`.
     #[must_use]
     pub fn or(self, lower: Self) -> Self {
-        Self { resource: self.resource.or(lower.resource), prometheus: self.prometheus.or(lower.prometheus) }
+        Self {
+            resource: self.resource.or(lower.resource),
+            prometheus: self.prometheus.or(lower.prometheus),
+            otlp: self.otlp.over(lower.otlp),
+            json_log: self.json_log.or(lower.json_log),
+        }
     }
 
-    /// What the OpenTelemetry variables say. `variable` looks one up.
-    fn from_otel(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        let prometheus = export::prometheus::Options::from_otel(variable).map_err(Error::Variable)?;
-        let resource = export::resource::Options::from_otel(variable).map_err(Error::Variable)?;
-        Ok(Self { resource, prometheus })
+    /// What the variables of OpenTelemetry, and RUST_LOG, say. `variable` looks one up.
+    fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        Ok(Self {
+            resource: export::resource::Options::from_otel(variable)?,
+            prometheus: export::prometheus::Options::from_otel(variable)?,
+            otlp: export::otlp::Options::from_otel(variable)?,
+            json_log: export::json_log::Options::from_environment(variable)?,
+        })
+    }
+
+    /// What the exporters are to do.
+    pub fn exporters(&self) -> Result<export::Config, Error> {
+        let options = self.clone();
+        Ok(export::Config {
+            resource: options.resource.resolve(),
+            prometheus: options.prometheus.resolve(),
+            otlp: options.otlp.resolve()?,
+            json_log: options.json_log.resolve(),
+        })
     }
 
     fn from_file(path: &Path) -> Result<Self, Error> {
@@ -62,7 +91,7 @@ pub fn load(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Options, Error> {
     let file = file.map(Options::from_file).transpose()?.unwrap_or_default();
-    Ok(flags.or(Options::from_otel(variable)?).or(file))
+    Ok(flags.or(Options::from_environment(variable)?).or(file))
 }
 
 /// Looks a variable of the process up; an empty one counts as unset, as OpenTelemetry's specification wants.
@@ -92,7 +121,10 @@ pub enum Error {
     },
     /// An OpenTelemetry variable has a value that cannot be used.
     #[error(transparent)]
-    Variable(value::VariableError),
+    Variable(#[from] value::VariableError),
+    /// OTLP cannot be used as asked.
+    #[error(transparent)]
+    Otlp(#[from] export::otlp::ConfigError),
 }
 
 #[cfg(test)]
@@ -120,6 +152,20 @@ mod tests {
         let error = load(Options::default(), Some(file.path()), &|_| None).unwrap_err().to_string();
         assert!(error.starts_with(&file.path().display().to_string()), "{error}");
         error
+    }
+
+    #[test]
+    fn each_key_comes_from_the_first_place_that_has_it() {
+        let file = file("[otlp]\nendpoint = \"http://file:1\"\ntimeout_ms = 1\nperiod_ms = 1\n");
+        let otel = |name: &str| match name {
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://variable:2".to_owned()),
+            "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("2".to_owned()),
+            _ => None,
+        };
+        let options = load(flags(&["--otlp-endpoint", "http://flag:3"]), Some(file.path()), &otel).unwrap();
+        assert_eq!(options.otlp.endpoint.as_deref(), Some("http://flag:3"));
+        assert_eq!(options.otlp.timeout_ms.map(|ms| ms.0), Some(2));
+        assert_eq!(options.otlp.period_ms.map(|ms| ms.0), Some(1));
     }
 
     #[test]

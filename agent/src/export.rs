@@ -21,10 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate::snapshot::Snapshot;
+use crate::classes::KernelName;
 use crate::event::{DeviceId, NameId, Pid, TargetId};
 
+pub mod document;
 pub mod events;
 mod exponential;
+pub mod json_log;
+pub mod otlp;
 pub mod prometheus;
 pub mod push;
 pub mod resource;
@@ -44,7 +48,7 @@ pub trait Directory: Send + Sync + 'static {
     /// The target process.
     fn target(&self, target: TargetId) -> Option<Arc<TargetInfo>>;
     /// A kernel name of that target.
-    fn kernel(&self, target: TargetId, name: NameId) -> Option<Arc<KernelInfo>>;
+    fn kernel(&self, target: TargetId, name: NameId) -> Option<KernelName>;
     /// A device, by its ordinal in that target.
     fn device(&self, target: TargetId, device: DeviceId) -> Option<Arc<DeviceInfo>>;
     /// Name of an API function, by CUPTI callback id.
@@ -64,22 +68,11 @@ pub struct TargetInfo {
     pub simulated: bool,
 }
 
-/// A kernel name, as log lines name it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KernelInfo {
-    /// Demangled name.
-    pub name: String,
-    /// Class, as in the attribute `kernel.class`.
-    pub class: String,
-    /// For paged attention: whether it is the v1 kernel.
-    pub use_v1: Option<bool>,
-}
-
 /// A device, as log lines name it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeviceInfo {
-    /// As in the attribute that names the GPU: `GPU-xxxxxxxx-…`.
-    pub gpu: String,
+    /// As nvidia-smi prints it: `GPU-xxxxxxxx-…`.
+    pub uuid: String,
     /// Model, e.g. `NVIDIA H200`.
     pub model: String,
 }
@@ -119,14 +112,20 @@ pub struct Config {
     pub resource: resource::Resource,
     /// The HTTP endpoint, if any.
     pub prometheus: Option<prometheus::Config>,
+    /// OTLP, if asked for.
+    pub otlp: Option<otlp::Config>,
+    /// The JSON log, if asked for.
+    pub json_log: Option<json_log::Config>,
 }
 
 impl Config {
     /// Takes the port and opens the files: what can go wrong at once goes wrong here.
     pub fn build(self) -> Result<Exporters, Error> {
         let resource = Arc::new(self.resource);
-        let prometheus = self.prometheus.map(|config| config.build(Arc::clone(&resource))).transpose()?;
-        Ok(Exporters { prometheus })
+        let otlp = self.otlp.map(|config| config.build(&resource)).transpose()?;
+        let json_log = self.json_log.map(json_log::Config::build).transpose()?;
+        let prometheus = self.prometheus.map(|config| config.build(resource)).transpose()?;
+        Ok(Exporters { prometheus, otlp, json_log })
     }
 }
 
@@ -136,28 +135,44 @@ pub enum Error {
     /// The HTTP endpoint.
     #[error(transparent)]
     Prometheus(#[from] prometheus::Error),
-    /// The runtime would not take a socket over.
-    #[error("cannot serve the metrics endpoint: {0}")]
-    Serve(#[source] std::io::Error),
+    /// OTLP's certificates.
+    #[error(transparent)]
+    Otlp(#[from] otlp::TlsError),
+    /// The JSON log's file.
+    #[error(transparent)]
+    JsonLog(#[from] json_log::Error),
+    /// The system would not give what running takes.
+    #[error("cannot start {exporter}: {source}")]
+    Start {
+        /// Which.
+        exporter: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// Exporters that are ready, not yet running: the core takes their counters and the sender, then starts them.
 #[derive(Debug)]
 pub struct Exporters {
     prometheus: Option<prometheus::Endpoint>,
+    otlp: Option<otlp::Exporter>,
+    json_log: Option<json_log::JsonLog>,
 }
 
 impl Exporters {
     /// Counters of each exporter, for the self-metrics.
     #[must_use]
     pub fn stats(&self) -> Vec<Arc<ExportStats>> {
-        self.prometheus.iter().map(prometheus::Endpoint::stats).collect()
+        let prometheus = self.prometheus.as_ref().map(prometheus::Endpoint::stats);
+        let otlp = self.otlp.as_ref().map(otlp::Exporter::stats);
+        let json_log = self.json_log.as_ref().map(json_log::JsonLog::stats);
+        [prometheus, otlp, json_log].into_iter().flatten().collect()
     }
 
     /// Where the pipeline offers events; wants nothing where the JSON log is off. One for each thread.
     #[must_use]
     pub fn event_sender(&self) -> EventSender {
-        EventSender::disabled()
+        self.json_log.as_ref().map_or_else(EventSender::disabled, json_log::JsonLog::event_sender)
     }
 
     /// Where metrics are served, with the port really taken.
@@ -168,8 +183,18 @@ impl Exporters {
 
     /// Sets them going. Needs a tokio runtime.
     pub fn start(self, wiring: Wiring) -> Result<Running, Error> {
+        let failed = |exporter| move |source| Error::Start { exporter, source };
         let prometheus = self.prometheus.map(|endpoint| endpoint.start(wiring.clone())).transpose();
-        Ok(Running { prometheus: prometheus.map_err(Error::Serve)? })
+        let json_log = self.json_log.map(|log| log.start(wiring.clone())).transpose();
+        let otlp = self.otlp.map(|exporter| {
+            let schedule = exporter.schedule();
+            push::spawn(exporter, schedule, wiring.source)
+        });
+        Ok(Running {
+            prometheus: prometheus.map_err(failed("the metrics endpoint"))?,
+            json_log: json_log.map_err(failed("the JSON log"))?,
+            otlp,
+        })
     }
 }
 
@@ -177,13 +202,29 @@ impl Exporters {
 #[derive(Debug)]
 pub struct Running {
     prometheus: Option<prometheus::Serving>,
+    otlp: Option<push::Pushing>,
+    json_log: Option<json_log::Logging>,
 }
 
 impl Running {
-    /// Sends and writes what is left, within `limit`, and ends. Call it after the last event was flushed.
+    /// Sends and writes what is left, all at once, within `limit`, and ends. Call it after the last event was
+    /// flushed.
     pub async fn shutdown(self, limit: Duration) {
-        if let Some(serving) = self.prometheus {
-            serving.shutdown(limit).await;
-        }
+        let prometheus = async {
+            if let Some(serving) = self.prometheus {
+                serving.shutdown(limit).await;
+            }
+        };
+        let otlp = async {
+            if let Some(pushing) = self.otlp {
+                pushing.shutdown(limit).await;
+            }
+        };
+        let json_log = async {
+            if let Some(logging) = self.json_log {
+                logging.shutdown(limit).await;
+            }
+        };
+        tokio::join!(prometheus, otlp, json_log);
     }
 }

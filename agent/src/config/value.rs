@@ -139,7 +139,7 @@ macro_rules! deserialize_from_str {
                 struct Visitor;
                 impl serde::de::Visitor<'_> for Visitor {
                     type Value = $kind;
-                    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                         formatter.write_str($expecting)
                     }
                     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$kind, E> {
@@ -154,6 +154,8 @@ macro_rules! deserialize_from_str {
         }
     )*};
 }
+
+pub(crate) use deserialize_from_str;
 
 deserialize_from_str! {
     Millis, "milliseconds, or a time with its unit";

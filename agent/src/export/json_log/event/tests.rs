@@ -1,0 +1,268 @@
+//! What each event's lines say.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::classes::KernelName;
+use crate::event::{
+    ContextId, CorrelationId, Direction, GraphId, GraphNodeId, MemoryKind, Pid, StreamId, ThreadId,
+};
+use crate::export::{DeviceInfo, TargetInfo};
+
+/// Knows target 0, its device 0, and four kernels. Unix time is one second after the monotonic clock's.
+struct Known;
+
+impl Directory for Known {
+    fn target(&self, target: TargetId) -> Option<Arc<TargetInfo>> {
+        let info = TargetInfo { pid: Pid(42), executable: "python3.11".to_owned(), simulated: true };
+        (target.0 == 0).then(|| Arc::new(info))
+    }
+
+    fn kernel(&self, _target: TargetId, name: NameId) -> Option<KernelName> {
+        let (display, class, operation) = match name.0 {
+            0 => ("vector_add", Class::Other, None),
+            1 => {
+                let operation = Operation::PagedAttention { use_v1: Some(true) };
+                ("paged_attention_v1", Class::AttentionDecode, Some(operation))
+            }
+            2 => ("paged_attention_v2_reduce", Class::AttentionDecode, Some(Operation::PagedAttentionReduce)),
+            3 => ("reshape_and_cache", Class::KvWrite, Some(Operation::CacheUpdate)),
+            4 => ("copy_blocks", Class::KvCopy, None),
+            _ => return None,
+        };
+        Some(KernelName { raw: display.into(), display: display.into(), class, operation })
+    }
+
+    fn device(&self, _target: TargetId, device: DeviceId) -> Option<Arc<DeviceInfo>> {
+        let info = DeviceInfo { uuid: "GPU-1".to_owned(), model: "Simulated H200".to_owned() };
+        (device.0 == 0).then(|| Arc::new(info))
+    }
+
+    fn api(&self, is_runtime: bool, cbid: u32) -> Option<&'static str> {
+        (!is_runtime && cbid == 307).then_some("cuLaunchKernel")
+    }
+
+    fn unix_ns(&self, ktime_ns: u64) -> u64 {
+        ktime_ns + 1_000_000_000
+    }
+}
+
+fn lines(filter: &str, target: u32, events: &[Event]) -> Vec<Value> {
+    let mut renderer = Renderer::new(Arc::new(Known), filter.parse().unwrap());
+    let mut buffer = Vec::new();
+    for event in events {
+        renderer.render(&mut buffer, TargetId(target), event);
+    }
+    let text = String::from_utf8(buffer).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+const SPAN: Interval = Interval { start_ktime_ns: 1_000, end_ktime_ns: 501_000 };
+const PLACE: Place = Place {
+    device: DeviceId(0),
+    context: ContextId(1),
+    stream: StreamId(7),
+    graph: GraphId(0),
+    graph_node: GraphNodeId(0),
+};
+
+fn kernel(name: u32) -> Event {
+    Event::Kernel(Kernel {
+        interval: SPAN,
+        place: PLACE,
+        correlation: CorrelationId(9),
+        name: NameId(name),
+        grid: [4, 5, 6],
+        block: [128, 1, 1],
+        registers: 40,
+        shared_bytes: 1024,
+        incomplete: false,
+    })
+}
+
+fn log_targets(filter: &str, name: u32) -> Vec<Value> {
+    lines(filter, 0, &[kernel(name)]).into_iter().map(|mut line| line["target"].take()).collect()
+}
+
+#[test]
+fn a_kernel_line_has_all_that_is_known_and_gpu_time() {
+    let expected = json!({
+        "timestamp": "1970-01-01T00:00:01.000501000Z", "level": "DEBUG", "target": "kernel",
+        "pid": 42, "executable": "python3.11", "simulated": true,
+        "gpu": 0, "gpu_uuid": "GPU-1", "gpu_model": "Simulated H200",
+        "kernel_name": "vector_add", "kernel_class": "other", "duration_ms": 0.5, "timing": "gpu",
+        "context": 1, "stream": 7, "correlation_id": 9, "grid": "4x5x6", "block": "128x1x1",
+        "registers": 40, "shared_bytes": 1024,
+    });
+    assert_eq!(lines("debug", 0, &[kernel(0)]), [expected]);
+}
+
+#[test]
+fn kernels_with_a_meaning_are_logged_under_it_too() {
+    assert_eq!(log_targets("debug", 0), ["kernel"]);
+    assert_eq!(log_targets("debug", 1), ["kernel", "paged_attention", "paged_attention_call"]);
+    assert_eq!(log_targets("debug", 2), ["kernel", "paged_attention"]);
+    assert_eq!(log_targets("debug", 3), ["kernel", "paged_attention_reshape"]);
+    assert_eq!(log_targets("debug", 4), ["kernel", "paged_attention_cache"]);
+    assert_eq!(log_targets("debug", 5), ["kernel"], "a name that is not known");
+}
+
+#[test]
+fn only_the_targets_that_are_asked_for_are_written() {
+    assert_eq!(log_targets("paged_attention_call=debug", 1), ["paged_attention_call"]);
+    assert_eq!(log_targets("info", 1), [] as [Value; 0]);
+    assert_eq!(log_targets("debug,kernel=info", 3), ["paged_attention_reshape"]);
+}
+
+#[test]
+fn a_launch_line_carries_no_time() {
+    let line = &lines("paged_attention_call=debug", 0, &[kernel(1)])[0];
+    assert_eq!(line["use_v1"], true);
+    assert!(line.get("duration_ms").is_none() && line.get("timing").is_none());
+}
+
+#[test]
+fn what_is_not_known_is_left_out_and_asked_again_later() {
+    let mut elsewhere = Kernel { name: NameId(99), ..Kernel::default() };
+    elsewhere.place.device = DeviceId(3);
+    let line = &lines("debug", 1, &[Event::Kernel(elsewhere)])[0];
+    assert_eq!(line["gpu"], 3);
+    for absent in ["pid", "executable", "gpu_uuid", "gpu_model", "kernel_name", "kernel_class", "use_v1"] {
+        assert!(line.get(absent).is_none(), "{absent}");
+    }
+}
+
+#[test]
+fn an_incomplete_record_has_no_time() {
+    let Event::Kernel(mut incomplete) = kernel(0) else { unreachable!() };
+    incomplete.incomplete = true;
+    let line = &lines("debug", 0, &[Event::Kernel(incomplete)])[0];
+    assert_eq!(line["incomplete"], true);
+    assert!(line.get("duration_ms").is_none());
+}
+
+#[test]
+fn a_kernel_of_a_graph_names_graph_and_node() {
+    let Event::Kernel(mut node) = kernel(0) else { unreachable!() };
+    (node.place.graph, node.place.graph_node) = (GraphId(3), GraphNodeId(12_884_901_889));
+    let line = &lines("debug", 0, &[Event::Kernel(node)])[0];
+    assert_eq!((&line["graph"], &line["graph_node"]), (&json!(3), &json!(12_884_901_889_u64)));
+}
+
+#[test]
+fn copies_and_memsets_have_size_and_bandwidth() {
+    let copy = Memcpy {
+        interval: SPAN,
+        place: PLACE,
+        correlation: CorrelationId(9),
+        direction: Direction::HostToDevice,
+        source: MemoryKind::Pinned,
+        destination: MemoryKind::Device,
+        destination_device: DeviceId(0),
+        size_bytes: 1_000_000,
+        copies: 1,
+        is_async: true,
+        incomplete: false,
+    };
+    let set = Memset {
+        interval: SPAN,
+        place: PLACE,
+        correlation: CorrelationId(9),
+        memory: MemoryKind::Device,
+        size_bytes: 4096,
+        incomplete: false,
+    };
+    let found = lines("debug", 0, &[Event::Memcpy(copy), Event::Memset(set)]);
+    assert_eq!(found[0]["target"], "memcpy");
+    assert_eq!(found[0]["direction"], "h2d");
+    assert_eq!(found[0]["size_bytes"], 1_000_000);
+    assert_eq!(found[0]["gb_per_second"], 2.0);
+    assert_eq!((&found[0]["source"], &found[0]["destination"]), (&json!("pinned"), &json!("device")));
+    assert_eq!(found[0]["async"], true);
+    assert_eq!(found[1]["target"], "memset");
+    assert_eq!(found[1]["memory_kind"], "device");
+}
+
+#[test]
+fn api_calls_are_host_time_and_carry_their_status() {
+    let call = |is_runtime| {
+        Event::Api(Api {
+            interval: SPAN,
+            correlation: CorrelationId(9),
+            is_runtime,
+            cbid: 307,
+            thread: ThreadId(77),
+            status: 2,
+        })
+    };
+    let found = lines("api=debug", 0, &[call(false), call(true)]);
+    assert_eq!(found[0]["function"], "cuLaunchKernel");
+    assert_eq!(found[0]["timing"], "host");
+    assert_eq!((&found[0]["status"], &found[0]["thread"]), (&json!(2), &json!(77)));
+    assert_eq!(found[1]["api"], "runtime");
+    assert!(found[1].get("function").is_none());
+}
+
+#[test]
+fn the_remaining_kinds_have_their_targets_and_levels() {
+    let events = [
+        Event::Memory(Memory {
+            ktime_ns: 1,
+            place: PLACE,
+            correlation: CorrelationId(9),
+            is_allocation: true,
+            memory: MemoryKind::Pool,
+            address: u64::MAX,
+            size_bytes: 8,
+        }),
+        Event::Synchronization(Synchronization {
+            interval: SPAN,
+            correlation: CorrelationId(9),
+            context: ContextId(1),
+            stream: StreamId(7),
+            what: "stream",
+        }),
+        Event::Overhead(Overhead { interval: SPAN, what: "buffer_flush" }),
+        Event::GraphTrace(GraphTrace { interval: SPAN, place: PLACE, correlation: CorrelationId(9) }),
+        Event::Device(Device { name: "Simulated H200".to_owned(), mig: Some((1, 2)), ..Device::default() }),
+        Event::Context(Context { id: ContextId(1), device: DeviceId(0) }),
+        Event::Session(Session { ktime_ns: 1, armed: true, cupti_version: 26, driver_version: 12_040 }),
+        Event::Dropped(Dropped { ktime_ns: 1, count: 3 }),
+    ];
+    let found = lines("debug", 0, &events);
+    let places: Vec<(&str, &str)> = found
+        .iter()
+        .map(|line| (line["target"].as_str().unwrap(), line["level"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ("memory", "DEBUG"),
+            ("sync", "DEBUG"),
+            ("overhead", "DEBUG"),
+            ("graph", "DEBUG"),
+            ("session", "INFO"),
+            ("session", "INFO"),
+            ("session", "INFO"),
+            ("losses", "WARN"),
+        ]
+    );
+    assert_eq!(found[0]["operation"], "alloc");
+    assert_eq!(found[4]["mig_gpu_instance"], 1);
+    assert_eq!(found[6]["event"], "armed");
+    assert_eq!(found[7]["records"], 3);
+}
+
+#[test]
+fn the_queue_is_asked_for_exactly_the_kinds_whose_lines_are_wanted() {
+    let kinds = |filter: &str| -> Vec<EventKind> {
+        let wanted = wanted(&filter.parse().unwrap());
+        EventKind::ALL.into_iter().filter(|kind| wanted.contains(*kind)).collect()
+    };
+    use EventKind::{Context, Device, Dropped, Kernel, Memcpy, Session};
+    assert_eq!(kinds("info"), [Device, Context, Session, Dropped]);
+    assert_eq!(kinds("off"), []);
+    assert_eq!(kinds("paged_attention_cache=debug"), [Kernel]);
+    assert_eq!(kinds("memcpy=debug"), [Memcpy]);
+    assert_eq!(kinds("trace").len(), EventKind::ALL.len());
+}
