@@ -1,8 +1,8 @@
 //! The simulated `libcuda`: found in the process, never loaded.
 //!
 //! Enters: what `dlopen(RTLD_NOLOAD)` and `dlsym` find. Leaves: its [`Driver`] table. Refuses: a `libcuda` without the
-//! table (a real one), and a table of another contract version. Whether `cuInit` was called is not asked: the real
-//! library works before that, too.
+//! table (a real one), and a table of another contract version. Whether `cuInit` was called is not asked: the
+//! driver's table does not tell, and no client of this project calls before it.
 
 use crate::locks::die;
 use cuda_sim_abi::{ABI_VERSION, DRIVER_SYMBOL, Driver, Hooks};

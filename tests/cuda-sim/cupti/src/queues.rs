@@ -56,6 +56,13 @@ enum Refill {
     Refused,
 }
 
+/// What `bufferRequested` gave.
+struct Lent {
+    memory: NonNull<u8>,
+    size: usize,
+    max_records: usize,
+}
+
 /// All queues of a session.
 pub(crate) struct Queues {
     callbacks: AtomicPtr<Callbacks>,
@@ -229,43 +236,47 @@ impl Session {
         }
     }
 
-    /// Gives the queue a buffer with room for `need` bytes, unless another thread has.
+    /// Gives the queue a buffer with room for `need` bytes, unless another thread has. One that is not used goes back to
+    /// the client at once, outside the request lock.
     fn refill(&self, queue: &Queue, need: usize) -> Refill {
         let Some(callbacks) = self.queues.callbacks() else { return Refill::Refused };
-        let _request = hold(&self.queues.request);
-        if hold(&queue.current).is_some() {
-            return Refill::FoundOne;
+        loop {
+            let request = hold(&self.queues.request);
+            if hold(&queue.current).is_some() {
+                return Refill::FoundOne;
+            }
+            let Some(lent) = self.request(callbacks) else { return Refill::Refused };
+            let fits = lent.size >= need;
+            if fits && !self.faults.returns_empty() {
+                let room = self.faults.room(lent.size, need);
+                let buffer = Buffer::new(lent.memory, lent.size, room, lent.max_records);
+                *hold(&queue.current) = Some(Arc::new(buffer));
+                return Refill::Requested;
+            }
+            drop(request);
+            self.hand_over(callbacks, lent.memory, lent.size, 0);
+            if !fits {
+                return Refill::Refused;
+            }
         }
-        let Some(buffer) = self.request(callbacks, need) else { return Refill::Refused };
-        *hold(&queue.current) = Some(Arc::new(buffer));
-        Refill::Requested
     }
 
-    /// Asks the client for a buffer; gives one back at once that has no room for `need` bytes.
-    fn request(&self, callbacks: Callbacks, need: usize) -> Option<Buffer> {
-        loop {
-            let (mut memory, mut size, mut max_records) = (core::ptr::null_mut(), 0_usize, 0_usize);
-            thread::in_buffer_callback(|| {
-                // SAFETY: CUPTI's contract for bufferRequested; the three pointers are valid for writes.
-                unsafe { (callbacks.requested)(&raw mut memory, &raw mut size, &raw mut max_records) }
-            });
-            let Some(memory) = NonNull::new(memory) else {
-                if self.identity.release.takes_null_buffer() {
-                    return None;
-                }
-                die("NULL buffer below API 27 crashes the real one")
-            };
-            if !memory.addr().get().is_multiple_of(ALIGNMENT) {
-                die("bufferRequested returned a buffer that is not aligned to 8 bytes");
-            }
-            let fits = size >= need;
-            if fits && !self.faults.returns_empty() {
-                return Some(Buffer::new(memory, size, self.faults.room(size, need), max_records));
-            }
-            self.hand_over(callbacks, memory, size, 0);
-            if !fits {
+    /// Asks the client for a buffer; `None` if it declines.
+    fn request(&self, callbacks: Callbacks) -> Option<Lent> {
+        let (mut memory, mut size, mut max_records) = (core::ptr::null_mut(), 0_usize, 0_usize);
+        thread::in_buffer_callback(|| {
+            // SAFETY: CUPTI's contract for bufferRequested; the three pointers are valid for writes.
+            unsafe { (callbacks.requested)(&raw mut memory, &raw mut size, &raw mut max_records) }
+        });
+        let Some(memory) = NonNull::new(memory) else {
+            if self.identity.release.takes_null_buffer() {
                 return None;
             }
+            die("NULL buffer below API 27 crashes the real one")
+        };
+        if !memory.addr().get().is_multiple_of(ALIGNMENT) {
+            die("bufferRequested returned a buffer that is not aligned to 8 bytes");
         }
+        Some(Lent { memory, size, max_records })
     }
 }
