@@ -1,4 +1,17 @@
-//! Reference CUDA kernels, their launchers and their CPU references.
+//! Reference CUDA kernels of LLM inference, three times: as CUDA C++ (`cuda/`, compiled to `ptx/`), as what the
+//! simulated device runs ([`device`]), and as the definition both are measured against ([`reference`]).
+//!
+//! ```text
+//!  cuda/*.cu ──tools/build-ptx.sh──► ptx/*.ptx ──┐
+//!                                                ▼
+//!  workload, bench ──► launch::entry, dense ──► libcuda ──► a GPU
+//!        │                    │                    └──────► the simulated device ──► device
+//!        ▼                    ▼ counts every call                                      ▲
+//!      plan ──── equal? ──── tally                      tests hold it to ──── reference
+//! ```
+//!
+//! [`kernel`] is the closed list of what exists and how it is named. The feature `launch` (on by default) is all
+//! that needs a CUDA driver; without it the crate is what the simulated driver links.
 
 #[cfg(feature = "launch")]
 pub mod bench;
