@@ -1,5 +1,5 @@
 //! Reference CUDA kernels of LLM inference, three times: as CUDA C++ (`cuda/`, compiled to `ptx/`), as what the
-//! simulated device runs ([`device`]), and as the definition both are measured against ([`reference`]).
+//! simulated device runs ([`device`]), and as the definition both are measured against ([`mod@reference`]).
 //!
 //! ```text
 //!  cuda/*.cu ──tools/build-ptx.sh──► ptx/*.ptx ──┐
