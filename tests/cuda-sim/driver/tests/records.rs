@@ -147,9 +147,9 @@ fn find(library: Handle, name: &CStr) -> Handle {
 macro_rules! cu {
     ($library:ident.$name:ident($($value:expr => $type:ty),* $(,)?)) => {{
         let name = CString::new(stringify!($name)).unwrap();
+        let address = find($library.0, &name);
         // SAFETY: the test writes the function's prototype next to its arguments.
-        let function: unsafe extern "C" fn($($type),*) -> i32 =
-            unsafe { std::mem::transmute(find($library.0, &name)) };
+        let function = unsafe { std::mem::transmute::<Handle, unsafe extern "C" fn($($type),*) -> i32>(address) };
         // SAFETY: as above; pointers lead to locals of the test.
         unsafe { function($($value),*) }
     }};
