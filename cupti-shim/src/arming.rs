@@ -156,6 +156,9 @@ impl Armed {
     }
 
     fn enable_driver_calls(&mut self, cupti: &Cupti, version: ApiVersion) -> Result<(), CallError> {
+        if version < ApiVersion::V12_5 {
+            return self.enable_kind(cupti, ActivityKind::DRIVER);
+        }
         let before = self.steps.len();
         for &cbid in DRIVER.iter().copied().flatten().filter(|cbid| cbid.is_known_to(version)) {
             match cupti.activity_enable_driver_api(cbid, true) {
@@ -171,6 +174,9 @@ impl Armed {
     }
 
     fn enable_runtime_calls(&mut self, cupti: &Cupti, version: ApiVersion) -> Result<(), CallError> {
+        if version < ApiVersion::V12_5 {
+            return self.enable_kind(cupti, ActivityKind::RUNTIME);
+        }
         let before = self.steps.len();
         for &cbid in RUNTIME.iter().copied().flatten().filter(|cbid| cbid.is_known_to(version)) {
             match cupti.activity_enable_runtime_api(cbid, true) {

@@ -4,12 +4,13 @@
 //! it. Refuses: to live on in a child made by `fork`: there the ring's mapping is gone, and the child has no shim until
 //! it initialises CUDA itself.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use core::time::Duration;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
+use gpu_agent_ring::control::mono_ns;
 use gpu_agent_ring::layout::Counter;
 use gpu_agent_ring::writer::Identity;
 use gpu_agent_ring::{CreateError, ShimControl, Writer, announce};
@@ -24,6 +25,9 @@ use crate::outlet::{Limits, Outlet, TURN, patiently};
 /// All activity buffers of the process. Not in [`Shim`], because a child made by `fork` may be asked for one before it
 /// has a shim.
 pub static POOL: Pool = Pool::new();
+
+/// How long records of a flush are copied whose agent has released its lease meanwhile.
+const LAST_FLUSH: Duration = Duration::from_secs(1);
 
 static CURRENT: AtomicPtr<Shim> = AtomicPtr::new(core::ptr::null_mut());
 
@@ -42,8 +46,8 @@ pub struct Shim {
     source: OnceLock<Source>,
     /// The session was once switched to graph level, which CUPTI cannot take back.
     graph_level: AtomicBool,
-    /// A periodic flush is under way.
-    flushing: AtomicBool,
+    /// When the periodic flush began that is under way, CLOCK_MONOTONIC ns; 0 if none is.
+    flushing_since_ns: AtomicU64,
     exit: Exit,
 }
 
@@ -85,7 +89,7 @@ impl Shim {
             cupti_path: settings.cupti.clone(),
             source: OnceLock::new(),
             graph_level: AtomicBool::new(false),
-            flushing: AtomicBool::new(false),
+            flushing_since_ns: AtomicU64::new(0),
             exit: Exit { requested: AtomicBool::new(false), done: Mutex::new(true), changed: Condvar::new() },
         })
     }
@@ -152,19 +156,22 @@ impl Shim {
     }
 
     /// Runs a periodic flush. Should it hang until after the end of the lease, nobody is there to disarm; records are
-    /// then no longer copied, from one flush period after that end on.
+    /// then no longer copied, from one flush period after that end on. After a release there is an agent that waits for
+    /// the last records, so they are copied for [`LAST_FLUSH`] more.
     pub fn while_flushing<R>(&self, flush: impl FnOnce() -> R) -> R {
-        self.flushing.store(true, Ordering::Relaxed);
+        self.flushing_since_ns.store(mono_ns(), Ordering::Relaxed);
         let result = flush();
-        self.flushing.store(false, Ordering::Relaxed);
+        self.flushing_since_ns.store(0, Ordering::Relaxed);
         result
     }
 
     fn limits(&self) -> Limits {
         let wish = self.control.wish();
-        let period_ns = wish.flush_period.as_nanos() as u64;
-        let flushing = self.flushing.load(Ordering::Relaxed);
-        let overdue_ns = if flushing { wish.deadline_ns.saturating_add(period_ns) } else { u64::MAX };
+        let overdue_ns = match (self.flushing_since_ns.load(Ordering::Relaxed), wish.deadline_ns) {
+            (0, _) => u64::MAX,
+            (since_ns, 0) => since_ns.saturating_add(LAST_FLUSH.as_nanos() as u64),
+            (_, deadline_ns) => deadline_ns.saturating_add(wish.flush_period.as_nanos() as u64),
+        };
         Limits { budget_ppm: wish.budget_ppm, overdue_ns }
     }
 
@@ -211,7 +218,7 @@ fn random() -> u64 {
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {
         Ok(8) => u64::from_le_bytes(bytes),
         // Only while the system boots: unique enough, and nothing depends on its secrecy.
-        _ => gpu_agent_ring::control::mono_ns() ^ (u64::from(std::process::id()) << 40),
+        _ => mono_ns() ^ (u64::from(std::process::id()) << 40),
     }
 }
 

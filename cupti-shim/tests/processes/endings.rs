@@ -1,0 +1,97 @@
+//! The ends of processes, of libraries, and of agents.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use gpu_agent_ring::control::ShimState;
+use gpu_agent_ring::layout::{Counter, kinds};
+use gpu_agent_ring::record::{Kernel, Session};
+
+use crate::target::{Ring, Setup, assert_kernels, built};
+
+#[test]
+fn a_process_that_ends_with_work_in_flight_leaves_all_its_records() {
+    for simulator in ["", "late_ms=2000", "driver=13040,cupti_gen=13", "slow_complete_us=1000"] {
+        let mut target = Setup::new(simulator).start();
+        target.tell("init");
+        let mut ring = target.ring();
+        let mut lease = Ring::lease(kinds::KERNEL, Duration::from_secs(600));
+        // No flush comes before the end.
+        lease.flush_period = Duration::from_secs(60);
+        ring.control.acquire(&lease).unwrap();
+        ring.await_answer(ShimState::Armed);
+        target.tell("launch 500");
+        let start = Instant::now();
+        target.end_well();
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(10), "{simulator}: the end took {took:?}");
+        assert_eq!(ring.control.report().state, Some(ShimState::Finished), "{simulator}");
+        ring.read();
+        assert_eq!(ring.of::<Kernel>().len(), 500, "{simulator}: {:?}", ring.control.report());
+        ring.assert_accounted();
+        assert_eq!(ring.of::<Session>().last().unwrap().state, ShimState::Finished as u32);
+    }
+}
+
+#[test]
+fn a_dormant_process_ends_at_once() {
+    let mut target = Setup::new("").start();
+    target.tell("init");
+    let ring = target.ring();
+    target.end_well();
+    assert_eq!(ring.control.report().state, Some(ShimState::Finished));
+}
+
+#[test]
+fn a_killed_process_leaves_what_was_flushed() {
+    let mut target = Setup::new("").start();
+    target.tell("init");
+    let mut ring = target.ring();
+    ring.arm(kinds::KERNEL);
+    target.tell("launch 700");
+    target.tell("sync");
+    ring.read_until::<Kernel>(700);
+    target.send("launch 100000");
+    target.send("abort");
+    let (status, _) = target.end();
+    assert_eq!(status.signal(), Some(9));
+    ring.read();
+    assert_eq!(ring.reader.head(), ring.records.len() as u64 + ring.lost);
+    assert!(ring.of::<Kernel>().len() >= 700);
+}
+
+#[test]
+fn a_process_that_ends_by_exit_without_handlers_is_not_held_up() {
+    let mut target = Setup::new("").start();
+    target.tell("init");
+    let ring = target.ring();
+    ring.arm(kinds::KERNEL);
+    target.tell("launch 10");
+    target.send("quit");
+    target.end_well();
+    assert_eq!(ring.control.report().state, Some(ShimState::Armed));
+}
+
+#[test]
+fn a_shim_that_is_closed_stays() {
+    let mut target = Setup::new("").without_preload().start();
+    target.tell("init");
+    target.tell("threads 1 1");
+    assert!(target.has_announced().is_none());
+    let shim = built().shim.to_str().unwrap().to_owned();
+    for _ in 0..3 {
+        target.tell(&format!("load {shim}"));
+    }
+    let mut ring = target.ring();
+    assert!(target.has_announced().is_none());
+    // The program has threads by now, so its environment must not be touched.
+    assert_eq!(target.tell("getenv CUDA_INJECTION64_PATH"), "");
+    assert!(target.maps().contains("libgpu_agent_cupti.so"));
+    ring.arm(kinds::KERNEL);
+    target.tell("launch 15");
+    target.tell("sync");
+    ring.disarm();
+    assert_kernels(&ring, 15);
+    assert_eq!(ring.counter(Counter::CuptiErrors), 0);
+    target.end_well();
+}

@@ -1,0 +1,170 @@
+/*
+ * A CUDA program for the shim's tests, in plain C on the driver API.
+ *
+ * Enters: one command a line on stdin. Leaves: one line a command on stdout, "ok" and a number, or "failed" and why.
+ * Refuses: nothing; what fails is told. At the end of stdin it returns from main, with whatever is in flight.
+ *
+ *   init                    cuInit, a context, a module
+ *   launch N                N kernel launches; answers with their number
+ *   copy N BYTES            N copies from host to device
+ *   sync                    waits for the device
+ *   threads T N             T threads at once, each launching N kernels
+ *   load PATH               dlopen PATH, InitializeInjection if it has one, dlclose twice
+ *   sleep MS                does nothing for a while
+ *   getenv NAME             answers with the value
+ *   fork COMMAND;...        the commands in a child made by fork; answers with its exit status
+ *   exec                    becomes a fresh copy of itself
+ *   abort                   ends by SIGKILL
+ *   quit                    ends by _exit
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int (*cuInit)(unsigned);
+static int (*cuDeviceGet)(int *, int);
+static int (*cuDevicePrimaryCtxRetain)(void **, int);
+static int (*cuCtxSetCurrent)(void *);
+static int (*cuCtxSynchronize)(void);
+static int (*cuModuleLoadData)(void **, const void *);
+static int (*cuModuleGetFunction)(void **, void *, const char *);
+static int (*cuLaunchKernel)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *,
+                             void **, void **);
+static int (*cuMemAlloc_v2)(unsigned long long *, size_t);
+static int (*cuMemcpyHtoD_v2)(unsigned long long, const void *, size_t);
+
+static void *context, *kernel;
+static unsigned long long device_memory;
+static char host_memory[1 << 20];
+
+static const char ptx[] = ".version 7.0\n.target sm_70\n.address_size 64\n.visible .entry shim_test_kernel() { ret; }\n";
+
+static int look_up(void) {
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+    if (!driver) return 0;
+#define FIND(name) if (!(*(void **)&name = dlsym(driver, #name))) return 0
+    FIND(cuInit); FIND(cuDeviceGet); FIND(cuDevicePrimaryCtxRetain); FIND(cuCtxSetCurrent); FIND(cuCtxSynchronize);
+    FIND(cuModuleLoadData); FIND(cuModuleGetFunction); FIND(cuLaunchKernel); FIND(cuMemAlloc_v2);
+    FIND(cuMemcpyHtoD_v2);
+    return 1;
+}
+
+static int start(void) {
+    void *module;
+    int device, status;
+    if (!look_up()) return -1;
+    if ((status = cuInit(0)) || (status = cuDeviceGet(&device, 0)) ||
+        (status = cuDevicePrimaryCtxRetain(&context, device)) || (status = cuCtxSetCurrent(context)) ||
+        (status = cuModuleLoadData(&module, ptx)) ||
+        (status = cuModuleGetFunction(&kernel, module, "shim_test_kernel")) ||
+        (status = cuMemAlloc_v2(&device_memory, sizeof host_memory)))
+        return status;
+    return 0;
+}
+
+static int launch(long count) {
+    for (long i = 0; i < count; i++) {
+        int status = cuLaunchKernel(kernel, 3, 2, 1, 32, 4, 1, 64, 0, 0, 0);
+        if (status) return status;
+    }
+    return 0;
+}
+
+static void *launching_thread(void *count) {
+    int status = cuCtxSetCurrent(context);
+    return (void *)(long)(status ? status : launch((long)count));
+}
+
+static int launch_in_threads(long threads, long count) {
+    pthread_t *ids = calloc((size_t)threads, sizeof *ids);
+    pthread_attr_t attributes;
+    int status = 0;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 256 * 1024);
+    for (long i = 0; i < threads; i++)
+        if (pthread_create(&ids[i], &attributes, launching_thread, (void *)count)) return -1;
+    for (long i = 0; i < threads; i++) {
+        void *outcome;
+        pthread_join(ids[i], &outcome);
+        if (outcome) status = (int)(long)outcome;
+    }
+    free(ids);
+    return status;
+}
+
+static int load(const char *path) {
+    void *library = dlopen(path, RTLD_NOW);
+    if (!library) return -1;
+    int (*initialise)(void);
+    *(void **)&initialise = dlsym(library, "InitializeInjection");
+    if (initialise) initialise();
+    return dlclose(library) || dlclose(library);
+}
+
+static void answer(int status, long number) {
+    if (status) printf("failed %d\n", status);
+    else printf("ok %ld\n", number);
+    fflush(stdout);
+}
+
+static void obey(char *line, char **argv);
+
+static int in_child(char *commands, char **argv) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child < 0) return -1;
+    if (child == 0) {
+        char *rest = commands, *command;
+        if (!freopen("/dev/null", "w", stdout)) _exit(1);
+        while ((command = strsep(&rest, ";"))) obey(command, argv);
+        exit(7);
+    }
+    int status;
+    if (waitpid(child, &status, 0) != child) return -1;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 7 ? 0 : 1000 + status;
+}
+
+static void obey(char *line, char **argv) {
+    long a = 0, b = 0;
+    char text[4096];
+    if (!strcmp(line, "init")) answer(start(), 0);
+    else if (sscanf(line, "launch %ld", &a) == 1) answer(launch(a), a);
+    else if (sscanf(line, "copy %ld %ld", &a, &b) == 2) {
+        int status = 0;
+        for (long i = 0; i < a && !status; i++) status = cuMemcpyHtoD_v2(device_memory, host_memory, (size_t)b);
+        answer(status, a);
+    } else if (!strcmp(line, "sync")) answer(cuCtxSynchronize(), 0);
+    else if (sscanf(line, "threads %ld %ld", &a, &b) == 2) answer(launch_in_threads(a, b), a * b);
+    else if (sscanf(line, "sleep %ld", &a) == 1) answer(usleep((useconds_t)a * 1000), 0);
+    else if (sscanf(line, "load %4095s", text) == 1) answer(load(text), 0);
+    else if (sscanf(line, "getenv %4095s", text) == 1) {
+        const char *value = getenv(text);
+        printf("ok %s\n", value ? value : "");
+        fflush(stdout);
+    } else if (!strncmp(line, "fork ", 5)) answer(in_child(line + 5, argv), 0);
+    else if (!strcmp(line, "exec")) {
+        answer(0, 0);
+        execv("/proc/self/exe", argv);
+        _exit(127);
+    } else if (!strcmp(line, "abort")) kill(getpid(), SIGKILL);
+    else if (!strcmp(line, "quit")) _exit(0);
+    else answer(-2, 0);
+}
+
+int main(int argc, char **argv) {
+    char line[8192];
+    (void)argc;
+    /* Unbuffered, so that exec leaves the next command to the next program. */
+    setvbuf(stdin, NULL, _IONBF, 0);
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = 0;
+        obey(line, argv);
+    }
+    return 0;
+}
