@@ -226,7 +226,7 @@ fn calls_and_work_are_reported_as_wanted() {
         assert_eq!(record.dynamic_shared_bytes, 16);
         // SAFETY: names live as long as their module.
         let name = unsafe { CStr::from_ptr(record.name) };
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             assert_eq!((name, record.computed, record.static_shared_bytes), (c"sin_kernel", 1, 0));
         } else {
             assert_eq!((name, record.computed, record.static_shared_bytes), (c"nobody_knows", 0, 64));
