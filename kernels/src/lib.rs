@@ -10,21 +10,14 @@
 //!      plan ──── equal? ──── tally                      tests hold it to ──── reference
 //! ```
 //!
-//! [`kernel`] is the closed list of what exists and how it is named. The feature `launch` (on by default) is all
-//! that needs a CUDA driver; without it the crate is what the simulated driver links.
+//! [`kernel`] is the closed list of what exists and how it is named. All that needs no CUDA driver is a crate of its
+//! own, `gpu-agent-kernels-cpu`, which the simulated driver links.
 
-#[cfg(feature = "launch")]
 pub mod bench;
-pub mod device;
-pub mod element;
-pub mod kernel;
-#[cfg(feature = "launch")]
 pub mod launch;
-#[cfg(feature = "launch")]
 pub mod program;
-#[cfg(feature = "launch")]
 mod random;
-pub mod reference;
 pub mod tally;
-#[cfg(feature = "launch")]
 pub mod workload;
+
+pub use gpu_agent_kernels_cpu::{device, element, kernel, reference};

@@ -9,7 +9,6 @@ if [[ ${1:-} == --print ]]; then
     echo "$folder"
     exit
 fi
-cargo build --quiet --release --locked -p gpu-agent -p gpu-agent-cupti-shim -p gpu-agent-kernels
-# Apart: the simulator wants the kernels without their launchers.
-cargo build --quiet --release --locked -p cuda-sim-driver -p cuda-sim-cupti -p cuda-sim-cudart
+cargo build --quiet --release --locked -p gpu-agent -p gpu-agent-cupti-shim -p gpu-agent-kernels \
+    -p cuda-sim-driver -p cuda-sim-cupti -p cuda-sim-cudart
 echo "built in $folder"

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cuda_sim_abi::config::{Clock, Compute};
 use cuda_sim_abi::{Activity, activity};
-use gpu_agent_kernels::device::Launch;
+use gpu_agent_kernels_cpu::device::Launch;
 
 use crate::clock::{now_ns, pass_until};
 use crate::device::{SHARED_PER_BLOCK, THREADS_PER_BLOCK};

@@ -1,12 +1,12 @@
 //! Kernels that the simulator computes. Enters: a kernel's name and parameter sizes. Leaves: the function that does
 //! on the CPU what the kernel does. Refuses: a kernel of a known name whose parameters differ.
 //!
-//! The project's reference kernels come from `gpu-agent-kernels`; the others are those of cudarc's example programs.
+//! The project's reference kernels come from `gpu-agent-kernels-cpu`; the others are those of cudarc's example programs.
 #![allow(unsafe_code, reason = "kernels work on raw device memory")]
 
 use core::ffi::c_void;
 
-use gpu_agent_kernels::device::{self, DeviceKernel, Launch};
+use gpu_agent_kernels_cpu::device::{self, DeviceKernel, Launch};
 
 use crate::error::{Error, Outcome};
 use crate::module::Module;

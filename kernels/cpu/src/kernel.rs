@@ -22,7 +22,7 @@ pub const BLOCK_SIZES: [usize; 2] = [16, 32];
 /// Tokens of one partition of `paged_attention_v2`.
 pub const PARTITION_TOKENS: usize = device::PARTITION;
 /// Kernels of one element type.
-pub(crate) const PER_DTYPE: usize = 20;
+pub const PER_DTYPE: usize = 20;
 
 /// One kernel: an index into the table of all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,9 +2,9 @@
 
 use core::ffi::c_void;
 
-use gpu_agent_kernels::device::{Launch, lookup};
-use gpu_agent_kernels::element::{Dtype, Element};
-use gpu_agent_kernels::reference::{NumericalError, tolerance};
+use gpu_agent_kernels_cpu::device::{Launch, lookup};
+use gpu_agent_kernels_cpu::element::{Dtype, Element};
+use gpu_agent_kernels_cpu::reference::{NumericalError, tolerance};
 
 /// One kernel argument.
 pub(crate) enum Arg {

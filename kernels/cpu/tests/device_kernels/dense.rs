@@ -1,7 +1,7 @@
 //! Normalisation and matrix product agree with the definition, at shapes that do not fill their tiles.
 
-use gpu_agent_kernels::element::{Dtype, Element};
-use gpu_agent_kernels::reference::{Activation, gemm, rms_norm};
+use gpu_agent_kernels_cpu::element::{Dtype, Element};
+use gpu_agent_kernels_cpu::reference::{Activation, gemm, rms_norm};
 use proptest::prelude::{Just, any, prop_oneof, proptest};
 
 use crate::launch::{Arg, Random, assert_close, dtypes, for_dtype, input, int, output, run};

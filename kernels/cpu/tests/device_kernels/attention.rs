@@ -1,8 +1,8 @@
 //! Attention: v1 and v2 agree with the definition.
 
-use gpu_agent_kernels::element::{Dtype, Element};
-use gpu_agent_kernels::kernel::{BLOCK_SIZES, HEAD_SIZES, PARTITION_TOKENS};
-use gpu_agent_kernels::reference::{Attention, CacheShape, paged_attention};
+use gpu_agent_kernels_cpu::element::{Dtype, Element};
+use gpu_agent_kernels_cpu::kernel::{BLOCK_SIZES, HEAD_SIZES, PARTITION_TOKENS};
+use gpu_agent_kernels_cpu::reference::{Attention, CacheShape, paged_attention};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use proptest::sample::select;
 

@@ -1,8 +1,8 @@
 //! The kernels that move the cache: bit for bit what the definition says, and nothing else touched.
 
-use gpu_agent_kernels::element::{Dtype, Element};
-use gpu_agent_kernels::kernel::BLOCK_SIZES;
-use gpu_agent_kernels::reference::{CacheShape, copy_blocks, gather_kv_cache, reshape_and_cache};
+use gpu_agent_kernels_cpu::element::{Dtype, Element};
+use gpu_agent_kernels_cpu::kernel::BLOCK_SIZES;
+use gpu_agent_kernels_cpu::reference::{CacheShape, copy_blocks, gather_kv_cache, reshape_and_cache};
 use proptest::prelude::{Strategy, any, proptest};
 use proptest::sample::select;
 
