@@ -25,6 +25,11 @@ fn streams_and_events_keep_their_order() {
 }
 
 #[test]
+fn libraries_pools_planes_pointers_and_hand_made_graphs_work() {
+    assert_eq!(output(&mut compile("surface"), ""), "ok\n");
+}
+
+#[test]
 fn wrong_use_is_answered_with_the_real_error_codes() {
     assert_eq!(output(&mut compile("refusals"), "quiet=on"), "ok\n");
 }
