@@ -15,13 +15,16 @@ pub mod value;
 
 pub(crate) use option::options;
 
-use crate::export;
+use crate::{export, pipeline};
 
 /// Everything that can be configured; a table of the file each.
 #[derive(Debug, Clone, Default, clap::Args, serde::Deserialize)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
+    /// `[collect]`
+    #[command(flatten, next_help_heading = "Collecting")]
+    pub collect: pipeline::options::Options,
     /// `[resource]`
     #[command(flatten, next_help_heading = "Resource")]
     pub resource: export::resource::Options,
@@ -39,6 +42,7 @@ pub struct Options {
 impl Options {
     /// All tables, in the order of the documentation.
     pub const TABLES: &'static [option::Table] = &[
+        pipeline::options::Options::TABLE,
         export::resource::Options::TABLE,
         export::prometheus::Options::TABLE,
         export::otlp::Options::TABLE,
@@ -49,6 +53,7 @@ impl Options {
     #[must_use]
     pub fn or(self, lower: Self) -> Self {
         Self {
+            collect: self.collect.or(lower.collect),
             resource: self.resource.or(lower.resource),
             prometheus: self.prometheus.or(lower.prometheus),
             otlp: self.otlp.over(lower.otlp),
@@ -59,6 +64,7 @@ impl Options {
     /// What the variables of OpenTelemetry, and RUST_LOG, say. `variable` looks one up.
     fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
         Ok(Self {
+            collect: pipeline::options::Options::default(),
             resource: export::resource::Options::from_otel(variable)?,
             prometheus: export::prometheus::Options::from_otel(variable)?,
             otlp: export::otlp::Options::from_otel(variable)?,

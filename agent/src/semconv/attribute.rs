@@ -75,8 +75,6 @@ pub mod hop {
     pub const RING: &str = "ring";
     /// The agent's decoder.
     pub const DECODE: &str = "decode";
-    /// The queue to event sinks (the JSON log).
-    pub const EVENT_QUEUE: &str = "event_queue";
 }
 
 /// Values of [`OUTCOME`].
@@ -93,6 +91,8 @@ pub mod outcome {
     pub const MALFORMED: &str = "malformed";
     /// Left out to stay within the overhead budget.
     pub const OVER_BUDGET: &str = "over_budget";
-    /// Refused by the other side, or an error on the way.
+    /// An error on the way.
     pub const FAILED: &str = "failed";
+    /// Arrived, and was refused by the receiver.
+    pub const REJECTED: &str = "rejected";
 }

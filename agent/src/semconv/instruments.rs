@@ -133,8 +133,16 @@ instruments! {
     OWN_CLOCK_ERROR: Gauge "gpu_agent.clock.error" ["s"] [];
     /// Time between the two latest looks into the rings.
     OWN_POLL_INTERVAL: Gauge "gpu_agent.poll.interval" ["s"] [];
-    /// Exports by exporter and outcome: `passed`, `failed`, `dropped` (never tried, the queue was full).
+    /// Exports (pushes, scrapes, writes) by exporter and outcome: `passed`, `failed`.
     OWN_EXPORTS: Counter "gpu_agent.exports" [""] [a::EXPORTER, a::OUTCOME];
+    /// Points, or lines of the JSON log, by exporter and outcome: `passed`, `failed`, `rejected`, `dropped`.
+    OWN_EXPORT_ITEMS: Counter "gpu_agent.export.items" [""] [a::EXPORTER, a::OUTCOME];
+    /// Attempts to export after a first one that failed.
+    OWN_EXPORT_RETRIES: Counter "gpu_agent.export.retries" [""] [a::EXPORTER];
+    /// Bytes exported, after compression.
+    OWN_EXPORT_BYTES: Counter "gpu_agent.export.bytes" ["By"] [a::EXPORTER];
+    /// Items that wait for an exporter.
+    OWN_EXPORT_QUEUE: Gauge "gpu_agent.export.queue.length" [""] [a::EXPORTER];
     /// This agent; the value is always 1.
     OWN_INFO: Gauge "gpu_agent.info" [""] [a::VERSION];
 }

@@ -133,6 +133,31 @@ pub struct Hops {
     pub cupti_errors: u64,
 }
 
+impl Hops {
+    /// The sum of both, field by field.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let sum = u64::saturating_add;
+        Self {
+            seen: sum(self.seen, other.seen),
+            cupti_dropped: sum(self.cupti_dropped, other.cupti_dropped),
+            emitted: sum(self.emitted, other.emitted),
+            shim_unknown: sum(self.shim_unknown, other.shim_unknown),
+            shim_malformed: sum(self.shim_malformed, other.shim_malformed),
+            over_budget: sum(self.over_budget, other.over_budget),
+            metadata: sum(self.metadata, other.metadata),
+            read: sum(self.read, other.read),
+            lost: sum(self.lost, other.lost),
+            decoded: sum(self.decoded, other.decoded),
+            unknown: sum(self.unknown, other.unknown),
+            malformed: sum(self.malformed, other.malformed),
+            names_full: sum(self.names_full, other.names_full),
+            shim_copy_ns: sum(self.shim_copy_ns, other.shim_copy_ns),
+            cupti_errors: sum(self.cupti_errors, other.cupti_errors),
+        }
+    }
+}
+
 /// What [`Target::drain`] hands out.
 #[derive(Debug)]
 pub enum Item<'a> {
@@ -219,6 +244,12 @@ impl Target {
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.reader.capacity()
+    }
+
+    /// Number of the next record to read.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.reader.position()
     }
 
     /// Renews the lease; one that was lost is taken again as soon as it is free.

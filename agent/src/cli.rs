@@ -1,0 +1,65 @@
+//! The command line: what a user may ask for, and who does it.
+//!
+//! Enters: arguments, variables, the configuration file. Leaves: the exit status. Refuses: anything that is not said in
+//! `--help`; every refusal says what to do.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config;
+
+mod attach;
+mod display;
+mod error;
+mod run;
+mod session;
+mod shim_path;
+
+pub use error::Error;
+
+/// Shows what CUDA processes do on the GPU, without a change to them.
+#[derive(Debug, Parser)]
+#[command(name = "gpu-agent", version, about, max_term_width = 110)]
+pub struct Cli {
+    /// What the agent says about itself on stderr: a level, or directives in the syntax of RUST_LOG.
+    #[arg(long, global = true, env = "GPU_AGENT_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts a program with the shim in it, and reports on it and all its children until it ends.
+    Run(run::Arguments),
+    /// Reports on processes that have the shim already.
+    Attach(attach::Arguments),
+}
+
+/// Options of every command that collects.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Configuration file (TOML); flags and variables come before it.
+    #[arg(long, env = "GPU_AGENT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Show a table that refreshes, on stdout.
+    #[arg(long)]
+    table: bool,
+    /// Time between two tables, or two blocks where stdout is no terminal.
+    #[arg(long, default_value = "1s", value_name = "TIME")]
+    refresh: config::value::Millis,
+    #[command(flatten)]
+    options: config::Options,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn execute(self) -> Result<ExitCode, Error> {
+        match self.command {
+            Command::Run(arguments) => run::execute(arguments),
+            Command::Attach(arguments) => attach::execute(arguments),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `gpu-agent attach`: report on processes that have the shim already.
+//!
+//! Enters: pids. Leaves: a report until the processes end, the duration is over, or a signal comes. Refuses: processes it
+//! cannot attach to, each with the reason; with `--wait` it tries again while that may help.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::session::Session;
+use super::{Common, Error, display};
+use crate::config::value::Millis;
+use crate::event::Pid;
+use crate::pipeline;
+use crate::source::cupti::{self, AttachError};
+
+/// Time between two looks at what has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Arguments of `attach`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Process to report on; may be given several times.
+    #[arg(long, required = true, value_name = "PID")]
+    pid: Vec<u32>,
+    /// Stop after this long.
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Millis>,
+    /// Wait this long for a process that has not initialised CUDA yet, or that another agent holds.
+    #[arg(long, default_value = "0", value_name = "TIME")]
+    wait: Millis,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Attaches and reports.
+pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
+    let session = Session::start(&arguments.common)?;
+    for &pid in &arguments.pid {
+        attach(&session, Pid(pid), arguments.wait.duration())?;
+    }
+    let stop = session.runtime.block_on(until_end(&session, &arguments))?;
+    info!(reason = stop, "stopping");
+    let outcome = session.finish();
+    display::report(&outcome);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn attach(session: &Session, pid: Pid, wait: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let attached = cupti::find(pid)
+            .map_err(pipeline::Error::from)
+            .and_then(|opened| session.pipeline.attach(opened, false));
+        match attached {
+            Ok(_) => return Ok(()),
+            Err(pipeline::Error::Attach(error)) if error.may_pass() && Instant::now() < deadline => {
+                warn!(pid = pid.0, %error, "not yet");
+                std::thread::sleep(LOOK);
+            }
+            Err(pipeline::Error::Attach(error)) => return Err(AttachError::into(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Shows the table until something ends the session; says what.
+async fn until_end(session: &Session, arguments: &Arguments) -> Result<&'static str, Error> {
+    let caught = Error::system("catch signals");
+    let mut terminate = signal(SignalKind::terminate()).map_err(caught)?;
+    let end = arguments.duration.map(|duration| tokio::time::Instant::now() + duration.duration());
+    let mut looks = tokio::time::interval(LOOK);
+    let mut tables = tokio::time::interval(arguments.common.refresh.duration().max(LOOK));
+    loop {
+        let over = async {
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok("interrupted"),
+            _ = terminate.recv() => return Ok("terminated"),
+            () = over => return Ok("the duration is over"),
+            _ = tables.tick(), if arguments.common.table => display::show(&session.table()),
+            _ = looks.tick() => {
+                let ended = |target: &pipeline::TargetStatus| target.state == pipeline::State::Ended;
+                if session.pipeline.shared().registry().targets().iter().all(ended) {
+                    return Ok("all targets have ended");
+                }
+            }
+        }
+    }
+}

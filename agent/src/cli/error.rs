@@ -1,0 +1,62 @@
+//! Why a command failed, for `main` to print.
+//!
+//! Enters: errors of the parts. Leaves: one type. Refuses: nothing.
+
+use std::path::PathBuf;
+
+use crate::{config, export, pipeline, source};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// What to collect.
+    #[error(transparent)]
+    Collect(#[from] pipeline::options::Error),
+    /// An exporter.
+    #[error(transparent)]
+    Export(#[from] export::Error),
+    /// A target.
+    #[error(transparent)]
+    Attach(#[from] source::cupti::AttachError),
+    /// A target, in the pipeline.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// A resource of the system.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The socket that new shims announce themselves at.
+    #[error("cannot listen for new CUDA processes: {0}")]
+    Announce(#[from] gpu_agent_ring::AnnounceError),
+    /// The program cannot be started.
+    #[error("cannot start {program}: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The shim is nowhere.
+    #[error(
+        "libgpu_agent_cupti.so was not found (looked at {}); build it with `cargo build -p gpu-agent-cupti-shim`, or give its path with --shim",
+        looked_at.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NoShim {
+        /// Where it was looked for.
+        looked_at: Vec<PathBuf>,
+    },
+}
+
+impl Error {
+    /// For `map_err` on system calls.
+    pub(super) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}

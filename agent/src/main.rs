@@ -1,0 +1,28 @@
+//! The `gpu-agent` program: parse, do what was asked for, exit.
+//!
+//! Enters: arguments. Leaves: an exit status; 2 where a command could not be carried out. Refuses: logic.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use gpu_agent::cli::Cli;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = match EnvFilter::try_new(&cli.log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("gpu-agent: --log {}: {error}", cli.log);
+            return ExitCode::from(2);
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match cli.execute() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("gpu-agent: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a user may say about collecting.
+//!
+//! Enters: flags, variables, the `[collect]` table. Leaves: a [`super::Config`]. Refuses: lease times that would end between
+//! two renewals.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Config;
+use crate::aggregate::Limits;
+use crate::classes::{ClassError, Classifier};
+use crate::config::options;
+use crate::config::value::Millis;
+use crate::source::cupti::{Lease, Mode};
+
+options! {
+    /// What is collected from the targets, and how much of it is kept.
+    pub struct Options["collect"] {
+        /// What to collect: kernels, kernels+api, or graph (whole graph launches instead of their kernels).
+        mode: Mode, "mode", "GPU_AGENT_MODE", default "kernels+api", value_name = "MODE";
+        /// Time between flushes in the target: how old a record gets before the agent sees it.
+        flush_period_ms: Millis, "flush-period-ms", "GPU_AGENT_FLUSH_PERIOD_MS", default "100", value_name = "TIME";
+        /// How long the shim stays armed if the agent dies; it is renewed each second.
+        lease_ms: Millis, "lease-ms", "GPU_AGENT_LEASE_MS", default "3000", value_name = "TIME";
+        /// Share of one core that the shim may spend on copying records, parts per million; 0 is no limit.
+        budget_ppm: u32, "budget-ppm", "GPU_AGENT_BUDGET_PPM", default "0", value_name = "PPM";
+        /// Series held at most, over all targets; kernels past it are counted under `_other`.
+        max_series: usize, "max-series", "GPU_AGENT_MAX_SERIES", default "10000", value_name = "COUNT";
+        /// Allocations remembered at most, for the memory in use.
+        max_allocations: usize, "max-allocations", "GPU_AGENT_MAX_ALLOCATIONS", default "262144", value_name = "COUNT";
+        /// How long the series of a process that has ended are still shown.
+        grace_ms: Millis, "grace-ms", "GPU_AGENT_GRACE_MS", default "300000", value_name = "TIME";
+        /// More rules that class kernels, asked before the bundled ones (agent/classes/kernels.toml).
+        classes: PathBuf, "classes", "GPU_AGENT_CLASSES", default "none", value_name = "FILE";
+    }
+}
+
+/// Why the options cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lease would end before it is renewed.
+    #[error("a lease of {0:?} ends before the agent renews it each second; give at least 2000 ms")]
+    Lease(Duration),
+    /// The file of classes cannot be read.
+    #[error("cannot read the kernel classes in {path}: {source}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of classes is wrong.
+    #[error(transparent)]
+    Classes(#[from] ClassError),
+}
+
+impl Options {
+    /// With defaults.
+    pub fn resolve(self) -> Result<Config, Error> {
+        let lease = Lease::default();
+        let limits = Limits::default();
+        let duration = self.lease_ms.map_or(lease.duration, Millis::duration);
+        if duration < Duration::from_secs(2) {
+            return Err(Error::Lease(duration));
+        }
+        let files = self.classes.map(|path| match std::fs::read_to_string(&path) {
+            Ok(text) => Ok((path.display().to_string(), text)),
+            Err(source) => Err(Error::Unreadable { path, source }),
+        });
+        let files: Vec<_> = files.transpose()?.into_iter().collect();
+        let grace = self.grace_ms.map(|grace| u64::try_from(grace.duration().as_nanos()).unwrap_or(u64::MAX));
+        Ok(Config {
+            lease: Lease {
+                mode: self.mode.unwrap_or_default(),
+                flush_period: self.flush_period_ms.map_or(lease.flush_period, Millis::duration),
+                duration,
+                budget_ppm: self.budget_ppm.unwrap_or(lease.budget_ppm),
+            },
+            limits: Limits {
+                series: self.max_series.unwrap_or(limits.series),
+                allocations: self.max_allocations.unwrap_or(limits.allocations),
+                grace_ns: grace.unwrap_or(limits.grace_ns),
+            },
+            classifier: Classifier::with_files(&files)?,
+            stop_timeout: Duration::from_secs(2),
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! The targets and what is known of them: names for ids, states for people, counts for the self-metrics.
+//!
+//! Enters: what the pipeline's thread learns. Leaves: look-ups for exporters and tables. Refuses: to keep what nobody can
+//! ask for any more: a target goes when its series go.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::classes::KernelName;
+use crate::event::{Device, DeviceId, NameId, Pid, TargetId};
+use crate::export::{DeviceInfo, TargetInfo};
+use crate::source::cupti::Hops;
+
+/// State of a target. Names as in the attribute `state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// The lease is held; the shim has not answered yet.
+    Arming,
+    /// Records flow.
+    Armed,
+    /// Another profiler has CUPTI in that process.
+    Busy,
+    /// Handed to another profiler, as this agent asked.
+    Yielded,
+    /// No usable libcupti.
+    NoCupti,
+    /// A CUPTI call failed.
+    Failed,
+    /// Another agent holds the lease.
+    LeaseLost,
+    /// The process has ended, or runs another program.
+    Ended,
+}
+
+impl State {
+    /// All states.
+    pub const ALL: [Self; 8] = [
+        Self::Arming,
+        Self::Armed,
+        Self::Busy,
+        Self::Yielded,
+        Self::NoCupti,
+        Self::Failed,
+        Self::LeaseLost,
+        Self::Ended,
+    ];
+
+    /// The attribute's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arming => "arming",
+            Self::Armed => "armed",
+            Self::Busy => "busy",
+            Self::Yielded => "yielded",
+            Self::NoCupti => "no_cupti",
+            Self::Failed => "failed",
+            Self::LeaseLost => "lease_lost",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// A target as tables and reports show it.
+#[derive(Debug, Clone)]
+pub struct TargetStatus {
+    /// Index.
+    pub id: TargetId,
+    /// Process.
+    pub info: Arc<TargetInfo>,
+    /// State.
+    pub state: State,
+    /// Why, in a sentence; empty where the state says it all.
+    pub why: String,
+    /// Records by stage and fate.
+    pub hops: Hops,
+    /// `(cuptiGetVersion, cuDriverGetVersion)`, 0 while unknown.
+    pub versions: (u32, u32),
+    /// When it was attached, Unix nanoseconds.
+    pub start_unix_ns: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    status: TargetStatus,
+    names: Vec<Arc<KernelName>>,
+    devices: Vec<(DeviceId, Arc<DeviceInfo>)>,
+}
+
+/// All targets.
+#[derive(Debug, Default)]
+pub struct Registry {
+    targets: RwLock<HashMap<TargetId, Entry>>,
+}
+
+impl Registry {
+    /// All targets, in the order of their attachment.
+    #[must_use]
+    pub fn targets(&self) -> Vec<TargetStatus> {
+        let mut list: Vec<_> =
+            self.read(|targets| targets.values().map(|entry| entry.status.clone()).collect());
+        list.sort_unstable_by_key(|status: &TargetStatus| status.id);
+        list
+    }
+
+    /// One target's process.
+    #[must_use]
+    pub fn info(&self, target: TargetId) -> Option<Arc<TargetInfo>> {
+        self.read(|targets| Some(Arc::clone(&targets.get(&target)?.status.info)))
+    }
+
+    /// One kernel name.
+    #[must_use]
+    pub fn kernel(&self, target: TargetId, name: NameId) -> Option<Arc<KernelName>> {
+        self.read(|targets| targets.get(&target)?.names.get(name.0 as usize).cloned())
+    }
+
+    /// One device.
+    #[must_use]
+    pub fn device(&self, target: TargetId, id: DeviceId) -> Option<Arc<DeviceInfo>> {
+        self.read(|targets| {
+            let devices = &targets.get(&target)?.devices;
+            devices.iter().find(|(known, _)| *known == id).map(|(_, device)| Arc::clone(device))
+        })
+    }
+
+    /// Which of `pids` is attached and has not ended.
+    #[must_use]
+    pub fn is_attached(&self, pid: Pid) -> bool {
+        self.read(|targets| {
+            targets.values().any(|entry| entry.status.info.pid == pid && entry.status.state != State::Ended)
+        })
+    }
+
+    pub(super) fn add(&self, status: TargetStatus) {
+        let entry = Entry { names: Vec::new(), devices: Vec::new(), status };
+        self.write(|targets| targets.insert(entry.status.id, entry));
+    }
+
+    pub(super) fn remove(&self, target: TargetId) {
+        self.write(|targets| targets.remove(&target));
+    }
+
+    pub(super) fn add_name(&self, target: TargetId, name: Arc<KernelName>) {
+        self.change(target, |entry| entry.names.push(name));
+    }
+
+    pub(super) fn set_device(&self, target: TargetId, device: &Device) {
+        let info = DeviceInfo { uuid: device.uuid.to_string(), model: device.name.clone() };
+        self.change(target, |entry| {
+            entry.devices.retain(|(known, _)| *known != device.id);
+            entry.devices.push((device.id, Arc::new(info)));
+        });
+    }
+
+    /// Changes the status; says whether the state is another now.
+    pub(super) fn update(&self, target: TargetId, change: impl FnOnce(&mut TargetStatus)) -> bool {
+        let mut changed = false;
+        self.change(target, |entry| {
+            let before = entry.status.state;
+            change(&mut entry.status);
+            changed = entry.status.state != before;
+        });
+        changed
+    }
+
+    fn change(&self, target: TargetId, change: impl FnOnce(&mut Entry)) {
+        self.write(|targets| targets.get_mut(&target).map(change));
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&HashMap<TargetId, Entry>) -> T) -> T {
+        look(&self.targets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut HashMap<TargetId, Entry>) -> T) -> T {
+        change(&mut self.targets.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}

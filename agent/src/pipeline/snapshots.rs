@@ -1,0 +1,78 @@
+//! What the exporters ask the pipeline for.
+//!
+//! Enters: their questions. Leaves: snapshots with the self-metrics in them, names for ids, verdicts. Refuses: to hold the
+//! aggregate's lock longer than its own points take.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Shared, lock};
+use crate::aggregate::snapshot::Snapshot;
+use crate::classes::KernelName;
+use crate::clock::Anchor;
+use crate::event::{DeviceId, NameId, TargetId};
+use crate::export::{DeviceInfo, Directory, Health, SnapshotSource, TargetInfo, Verdict};
+use crate::health::Status;
+use crate::{cuda, self_metrics};
+
+/// A pipeline that has not looked into its rings for this long hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(10);
+
+impl SnapshotSource for Shared {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        let clock = *lock(&self.clock);
+        let mut builder = {
+            let aggregator = lock(&self.aggregator);
+            let mut builder = aggregator.collect(Anchor::now().unix_ns);
+            aggregator.collect_own(&mut builder);
+            builder
+        };
+        self_metrics::targets(&self.registry.targets(), &mut builder);
+        self_metrics::exporters(&self.exporters, &mut builder);
+        self_metrics::clock(&clock, &mut builder);
+        self_metrics::agent(self.pace.interval_ns.load(Ordering::Relaxed), &mut builder);
+        Arc::new(builder.finish())
+    }
+}
+
+impl Directory for Shared {
+    fn target(&self, target: TargetId) -> Option<Arc<TargetInfo>> {
+        self.registry.info(target)
+    }
+
+    fn kernel(&self, target: TargetId, name: NameId) -> Option<KernelName> {
+        self.registry.kernel(target, name).map(|name| (*name).clone())
+    }
+
+    fn device(&self, target: TargetId, device: DeviceId) -> Option<Arc<DeviceInfo>> {
+        self.registry.device(target, device)
+    }
+
+    fn api(&self, is_runtime: bool, cbid: u32) -> Option<&'static str> {
+        cuda::function_name(is_runtime, cbid)
+    }
+
+    fn unix_ns(&self, ktime_ns: u64) -> u64 {
+        self.anchor().unix_ns(ktime_ns)
+    }
+}
+
+impl Health for Shared {
+    fn live(&self) -> Verdict {
+        let latest = self.pace.latest_ktime_ns.load(Ordering::Relaxed);
+        let since = Duration::from_nanos(gpu_agent_ring::control::mono_ns().saturating_sub(latest));
+        let ok = since < HANGS_AFTER;
+        let word = if ok { Status::Healthy } else { Status::Failed };
+        Verdict {
+            ok,
+            detail: format!("pipeline: {word}: last look into the rings {} ms ago\n", since.as_millis()),
+        }
+    }
+
+    fn ready(&self) -> Verdict {
+        let live = self.live();
+        let ok = live.ok && self.board.worst() < Status::Failed;
+        Verdict { ok, detail: live.detail + &self.board.to_string() }
+    }
+}

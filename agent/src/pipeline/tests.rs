@@ -1,0 +1,1 @@
+//! The whole pipeline against rings that this process writes.

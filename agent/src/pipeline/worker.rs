@@ -1,0 +1,317 @@
+//! The thread that reads the rings.
+//!
+//! Enters: commands, records. Leaves: series, names, events, states. Refuses: to end with records unread: a stop ends the
+//! leases, waits for the shims' last flush and takes it in.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use gpu_agent_ring::control::{Report, ShimState, mono_ns};
+use tracing::{info, warn};
+
+use super::pace::Pace;
+use super::registry::{State, TargetStatus};
+use super::{Command, Config, Shared, lock};
+use crate::aggregate::Process;
+use crate::classes::Classifier;
+use crate::clock::Anchor;
+use crate::event::{Event, Pid, TargetId};
+use crate::export::{EventSender, TargetInfo};
+use crate::health::Status;
+use crate::source::cupti::{self, AttachError, Fate, Item, Lease, Opened, Target};
+
+/// Records taken from one ring under one lock of the aggregate: about a millisecond.
+const TURN: u64 = 8192;
+/// Looks into a ring before it is let go; each takes in all that the ring can hold.
+const LAST_LOOKS: u32 = 8;
+/// Time between two rounds of upkeep.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    events: EventSender,
+    lease: Lease,
+    classifier: Arc<Classifier>,
+    stop_timeout: Duration,
+    grace: Duration,
+    targets: Vec<Attached>,
+    /// Processes that run another program now: it may have a ring of its own.
+    replaced: Vec<Pid>,
+    /// Ended targets, and when: their names go when their series have gone.
+    ended: Vec<(TargetId, Instant)>,
+    next: u32,
+}
+
+struct Attached {
+    id: TargetId,
+    target: Target,
+}
+
+impl Worker {
+    pub(super) fn new(config: Config, shared: Arc<Shared>, events: EventSender) -> Self {
+        Self {
+            shared,
+            events,
+            lease: config.lease,
+            classifier: Arc::new(config.classifier),
+            stop_timeout: config.stop_timeout,
+            grace: Duration::from_nanos(config.limits.grace_ns),
+            targets: Vec::new(),
+            replaced: Vec::new(),
+            ended: Vec::new(),
+            next: 0,
+        }
+    }
+
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut pace = Pace::new();
+        let mut upkeep = Instant::now();
+        loop {
+            self.shared.pace.look(mono_ns());
+            let sleep = self.look(&mut pace);
+            if upkeep.elapsed() >= UPKEEP {
+                upkeep = Instant::now();
+                self.upkeep();
+            }
+            match commands.recv_timeout(sleep) {
+                Ok(Command::Attach { opened, from_start, answer }) => {
+                    let attached = self.attach(*opened, from_start);
+                    // Who asked may have gone meanwhile; the target stays attached all the same.
+                    let _ = answer.send(attached);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.stop();
+    }
+
+    /// Takes in what waits in all rings; returns how long to sleep.
+    fn look(&mut self, pace: &mut Pace) -> Duration {
+        let mut fullest = (0, 1);
+        for attached in &mut self.targets {
+            let records = drain(&self.shared, &mut self.events, attached);
+            let capacity = attached.target.capacity();
+            if u128::from(records) * u128::from(fullest.1) > u128::from(fullest.0) * u128::from(capacity) {
+                fullest = (records, capacity);
+            }
+        }
+        self.events.flush();
+        pace.next(fullest.0, fullest.1)
+    }
+
+    fn attach(&mut self, opened: Opened, from_start: bool) -> Result<TargetId, AttachError> {
+        let pid = opened.process.pid;
+        // The same process again, with a new ring: it runs another program now.
+        if let Some(index) = self.targets.iter().position(|known| known.target.process().pid == pid) {
+            self.end(index);
+        }
+        let target = Target::attach(opened, self.lease, Arc::clone(&self.classifier), from_start)?;
+        let id = TargetId(self.next);
+        self.next += 1;
+        let start_unix_ns = Anchor::now().unix_ns;
+        let process = target.process();
+        let info =
+            TargetInfo { pid, executable: process.executable.to_string(), simulated: target.is_simulated() };
+        info!(
+            pid = pid.0,
+            executable = info.executable,
+            container = process.container.as_deref(),
+            simulated = info.simulated,
+            "attached"
+        );
+        let process = Process { pid, executable: Arc::clone(&process.executable), simulated: info.simulated };
+        lock(&self.shared.aggregator).add_target(id, &process, start_unix_ns);
+        self.shared.registry.add(TargetStatus {
+            id,
+            info: Arc::new(info),
+            state: State::Arming,
+            why: String::new(),
+            hops: cupti::Hops::default(),
+            versions: target.versions(),
+            start_unix_ns,
+        });
+        self.targets.push(Attached { id, target });
+        self.report_state(self.targets.len() - 1, Ok(()));
+        Ok(id)
+    }
+
+    /// Leases, states, ends, clocks, bandwidths.
+    fn upkeep(&mut self) {
+        let step = lock(&self.shared.clock).anchor_again(Anchor::now());
+        if let Some(step_ns) = step {
+            warn!(step_ns, "the realtime clock stepped; events before it keep their times");
+        }
+        for index in (0..self.targets.len()).rev() {
+            let Some(attached) = self.targets.get_mut(index) else { continue };
+            match attached.target.fate() {
+                Fate::Running => {
+                    let renewed = attached.target.renew();
+                    self.report_state(index, renewed);
+                }
+                Fate::Ended => self.end(index),
+                Fate::Replaced => {
+                    self.replaced.push(attached.target.process().pid);
+                    self.end(index);
+                }
+            }
+        }
+        self.look_for_replaced();
+        let now = mono_ns();
+        lock(&self.shared.aggregator).tick(now);
+        self.ended.retain(|(id, since)| {
+            let kept = since.elapsed() < self.grace;
+            if !kept {
+                self.shared.registry.remove(*id);
+            }
+            kept
+        });
+    }
+
+    /// Programs that took the place of a target's: attached once they have a ring, forgotten once they cannot have one.
+    fn look_for_replaced(&mut self) {
+        for pid in std::mem::take(&mut self.replaced) {
+            match cupti::find(pid) {
+                Ok(opened) => {
+                    if let Err(error) = self.attach(opened, true) {
+                        warn!(pid = pid.0, %error, "cannot follow the process into its new program");
+                    }
+                }
+                Err(AttachError::Identity(_) | AttachError::Reused { .. }) => {}
+                Err(_) => self.replaced.push(pid),
+            }
+        }
+    }
+
+    fn report_state(&mut self, index: usize, renewed: Result<(), gpu_agent_ring::LeaseError>) {
+        let Some(Attached { id, target }) = self.targets.get_mut(index) else { return };
+        let report = target.report();
+        let (state, why) = match renewed {
+            Err(error) => (State::LeaseLost, error.to_string()),
+            Ok(()) => state_of(target, &report),
+        };
+        let hops = target.hops();
+        let versions = target.versions();
+        let pid = target.process().pid;
+        let changed = self.shared.registry.update(*id, |status| {
+            status.state = state;
+            status.why.clone_from(&why);
+            status.hops = hops;
+            status.versions = versions;
+        });
+        let health = match state {
+            State::Arming | State::Armed | State::Ended => Status::Healthy,
+            State::Busy | State::Yielded | State::LeaseLost => Status::Degraded,
+            State::NoCupti => Status::Unsupported,
+            State::Failed => Status::Failed,
+        };
+        self.shared.board.set(&component(pid), health, if why.is_empty() { state.name() } else { &why });
+        if changed && health != Status::Healthy {
+            warn!(pid = pid.0, %state, why, "target");
+        } else if changed {
+            info!(pid = pid.0, %state, "target");
+        }
+    }
+
+    /// Takes in the last records of a target that has ended, and lets it go.
+    fn end(&mut self, index: usize) {
+        if index >= self.targets.len() {
+            return;
+        }
+        let mut attached = self.targets.swap_remove(index);
+        // Bounded, because a process that was only let go may go on writing for ever.
+        for _ in 0..LAST_LOOKS {
+            if drain(&self.shared, &mut self.events, &mut attached) == 0 {
+                break;
+            }
+        }
+        self.events.flush();
+        let Attached { id, mut target } = attached;
+        let hops = target.hops();
+        let pid = target.process().pid;
+        lock(&self.shared.aggregator).end_target(id, mono_ns());
+        self.shared.registry.update(id, |status| {
+            status.state = State::Ended;
+            status.why = String::new();
+            status.hops = hops;
+        });
+        self.shared.board.remove(&component(pid));
+        self.ended.push((id, Instant::now()));
+        info!(pid = pid.0, "target has ended");
+    }
+
+    /// Ends all leases, and waits until each shim has flushed for the last time.
+    fn stop(&mut self) {
+        for attached in &mut self.targets {
+            attached.target.release();
+        }
+        let deadline = Instant::now() + self.stop_timeout;
+        let settled =
+            |attached: &Attached| attached.target.is_settled() || attached.target.fate() == Fate::Ended;
+        while !self.targets.iter().all(settled) && Instant::now() < deadline {
+            for attached in &mut self.targets {
+                drain(&self.shared, &mut self.events, attached);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        while !self.targets.is_empty() {
+            self.end(0);
+        }
+    }
+}
+
+/// Takes in what waits in one ring, turn by turn. Returns the number of records that were there.
+fn drain(shared: &Shared, events: &mut EventSender, attached: &mut Attached) -> u64 {
+    let before = attached.target.position();
+    // The writer may be faster than we are: a bounded number of turns, then the other targets have theirs.
+    for _ in 0..attached.target.capacity() / TURN + 1 {
+        let mut aggregator = lock(&shared.aggregator);
+        let id = attached.id;
+        let pending = attached.target.drain(TURN, |item| match item {
+            Item::Name(new) => {
+                aggregator.add_name(id, new.id, Arc::clone(&new.name));
+                shared.registry.add_name(id, Arc::clone(&new.name));
+            }
+            Item::Event(event) => {
+                if let Event::Device(device) = event {
+                    shared.registry.set_device(id, device);
+                }
+                aggregator.observe(id, event);
+                events.offer(id, event);
+            }
+        });
+        if pending == 0 {
+            break;
+        }
+    }
+    attached.target.position() - before
+}
+
+/// The state that the shim's report means, and why.
+fn state_of(target: &Target, report: &Report) -> (State, String) {
+    let failure = || {
+        let function = target.failed_function(report).unwrap_or_else(|| "a CUPTI call".to_owned());
+        format!("{function} returned CUPTI status {}", report.status)
+    };
+    match report.state {
+        Some(ShimState::Armed) => (State::Armed, String::new()),
+        Some(ShimState::Busy) => (
+            State::Busy,
+            "another profiler (Nsight, torch.profiler, compute-sanitizer) uses CUPTI in this process; the shim tries again"
+                .to_owned(),
+        ),
+        Some(ShimState::Yielded) => (State::Yielded, "CUPTI was handed to another profiler".to_owned()),
+        Some(ShimState::NoCupti) => (
+            State::NoCupti,
+            "no libcupti was found that this driver can use; install the CUDA toolkit's or the nvidia-cuda-cupti package, or set GPU_AGENT_CUPTI to one before the process starts"
+                .to_owned(),
+        ),
+        Some(ShimState::Failed) => (State::Failed, failure()),
+        Some(ShimState::Dormant | ShimState::Finished) | None => (State::Arming, String::new()),
+    }
+}
+
+fn component(pid: Pid) -> String {
+    format!("target {pid}")
+}

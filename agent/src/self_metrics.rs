@@ -1,0 +1,113 @@
+//! The agent's own points: what was lost where, and what the agent costs.
+//!
+//! Enters: counts of the stages. Leaves: points of the `gpu_agent.*` instruments. Refuses: to merge fates: lost, dropped,
+//! unknown and malformed stay four numbers, and at each stage they add up to what the stage before passed on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::aggregate::builder::Builder;
+use crate::aggregate::snapshot::{Attributes, Value};
+use crate::clock::Clock;
+use crate::export::ExportStats;
+use crate::pipeline::{State, TargetStatus};
+use crate::semconv::attribute::{self, hop, outcome};
+use crate::semconv::{Instrument, instruments};
+use crate::source::cupti::Hops;
+
+mod cost;
+
+/// Records by stage and fate, and the targets' states.
+pub fn targets(targets: &[TargetStatus], builder: &mut Builder) {
+    for status in targets {
+        builder.starting(status.start_unix_ns);
+        let scope: [(&str, Arc<str>); 2] = [
+            (attribute::PID, Arc::from(status.info.pid.to_string())),
+            (attribute::EXECUTABLE, Arc::from(status.info.executable.as_str())),
+        ];
+        for (hop, outcome, count) in records(&status.hops) {
+            let mut attributes = scope.to_vec();
+            attributes.extend([(attribute::HOP, Arc::from(hop)), (attribute::OUTCOME, Arc::from(outcome))]);
+            builder.push(&instruments::OWN_RECORDS, &Attributes::from(attributes), Value::Counter(count));
+        }
+        let scope = Attributes::from(scope);
+        for (instrument, value) in [
+            (&instruments::OWN_METADATA, Value::Counter(status.hops.metadata)),
+            (&instruments::OWN_NAMES_FULL, Value::Counter(status.hops.names_full)),
+            (&instruments::OWN_CUPTI_ERRORS, Value::Counter(status.hops.cupti_errors)),
+            (&instruments::OWN_SHIM_CPU, Value::CounterF64(status.hops.shim_copy_ns as f64 / 1e9)),
+        ] {
+            builder.push(instrument, &scope, value);
+        }
+    }
+    for state in State::ALL {
+        let count = targets.iter().filter(|status| status.state == state).count();
+        let attributes = Attributes::from([(attribute::STATE, Arc::from(state.name()))]);
+        builder.push(&instruments::OWN_TARGETS, &attributes, Value::Gauge(count as f64));
+    }
+}
+
+/// Stage, fate and number of records. For each stage, the numbers add up to what the stage before passed; `ring` gets
+/// [`Hops::metadata`] on top.
+#[must_use]
+pub fn records(hops: &Hops) -> [(&'static str, &'static str, u64); 11] {
+    [
+        (hop::CUPTI, outcome::PASSED, hops.seen),
+        (hop::CUPTI, outcome::DROPPED, hops.cupti_dropped),
+        (hop::SHIM, outcome::PASSED, hops.emitted),
+        (hop::SHIM, outcome::UNKNOWN, hops.shim_unknown),
+        (hop::SHIM, outcome::MALFORMED, hops.shim_malformed),
+        (hop::SHIM, outcome::OVER_BUDGET, hops.over_budget),
+        (hop::RING, outcome::PASSED, hops.read),
+        (hop::RING, outcome::LOST, hops.lost),
+        (hop::DECODE, outcome::PASSED, hops.decoded),
+        (hop::DECODE, outcome::UNKNOWN, hops.unknown),
+        (hop::DECODE, outcome::MALFORMED, hops.malformed),
+    ]
+}
+
+/// What the exporters count.
+pub fn exporters(exporters: &[Arc<ExportStats>], builder: &mut Builder) {
+    for stats in exporters {
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let name = || (attribute::EXPORTER, Arc::from(stats.name));
+        let mut outcomes = |instrument: &'static Instrument, outcome: &'static str, count: u64| {
+            let attributes = Attributes::from([name(), (attribute::OUTCOME, Arc::from(outcome))]);
+            builder.push(instrument, &attributes, Value::Counter(count));
+        };
+        outcomes(&instruments::OWN_EXPORTS, outcome::PASSED, load(&stats.exports));
+        outcomes(&instruments::OWN_EXPORTS, outcome::FAILED, load(&stats.failures));
+        outcomes(&instruments::OWN_EXPORT_ITEMS, outcome::PASSED, load(&stats.exported));
+        outcomes(&instruments::OWN_EXPORT_ITEMS, outcome::FAILED, load(&stats.failed));
+        outcomes(&instruments::OWN_EXPORT_ITEMS, outcome::REJECTED, load(&stats.rejected));
+        outcomes(&instruments::OWN_EXPORT_ITEMS, outcome::DROPPED, load(&stats.dropped));
+        let attributes = Attributes::from([name()]);
+        let retries = Value::Counter(load(&stats.retries));
+        builder.push(&instruments::OWN_EXPORT_RETRIES, &attributes, retries);
+        builder.push(&instruments::OWN_EXPORT_BYTES, &attributes, Value::Counter(load(&stats.bytes)));
+        let queue = Value::Gauge(load(&stats.queue_length) as f64);
+        builder.push(&instruments::OWN_EXPORT_QUEUE, &attributes, queue);
+    }
+}
+
+/// Steps and error of the clock.
+pub fn clock(clock: &Clock, builder: &mut Builder) {
+    let none = Attributes::from([]);
+    builder.push(&instruments::OWN_CLOCK_STEPS, &none, Value::Counter(clock.steps()));
+    let error = Value::Gauge(clock.anchor().error_ns as f64 / 1e9);
+    builder.push(&instruments::OWN_CLOCK_ERROR, &none, error);
+}
+
+/// What the agent itself costs, and who it is.
+pub fn agent(poll_interval_ns: u64, builder: &mut Builder) {
+    let none = Attributes::from([]);
+    let cost = cost::now();
+    builder.push(&instruments::OWN_CPU, &none, Value::CounterF64(cost.cpu_seconds));
+    builder.push(&instruments::OWN_RSS, &none, Value::Gauge(cost.rss_bytes as f64));
+    let interval = Value::Gauge(poll_interval_ns as f64 / 1e9);
+    builder.push(&instruments::OWN_POLL_INTERVAL, &none, interval);
+    let version = Attributes::from([(attribute::VERSION, Arc::from(env!("CARGO_PKG_VERSION")))]);
+    builder.push(&instruments::OWN_INFO, &version, Value::Gauge(1.0));
+}
+
+pub use cost::{Cost, now as cost_now};
