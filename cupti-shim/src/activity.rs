@@ -214,6 +214,12 @@ impl Copier {
         self.writer.push(&Dropped { kind: Dropped::KIND, timestamp_ns, count, ..Dropped::default() });
     }
 
+    /// Records written so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.writer.written()
+    }
+
     /// Id of `text` in the names region.
     pub fn intern_text(&mut self, text: &str) -> u32 {
         self.writer.intern_text(text)
@@ -237,4 +243,4 @@ fn was_asked_for(kind: ActivityKind, cbid: u32) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -154,8 +154,137 @@ impl Inner {
         }
         control.add(Counter::CopyNs, duration_ns);
         if let Err(error) = outcome {
-            control.add(Counter::CuptiErrors, 1);
             self.fault.get_or_insert(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cupti_sys::{ActivityKind, ApiVersion};
+    use gpu_agent_ring::record::Kernel;
+    use gpu_agent_ring::record::Record as _;
+    use gpu_agent_ring::writer::Identity;
+    use gpu_agent_ring::{AgentControl, Geometry, Reader, Writer};
+
+    use super::*;
+    use crate::activity::tests::{Bytes, buffer, kernel, source};
+
+    const NO_LIMITS: Limits = Limits { budget_ppm: 0, overdue_ns: u64::MAX };
+
+    struct Fixture {
+        outlet: Outlet,
+        control: ShimControl,
+        source: Source,
+        pool: Pool,
+        reader: Reader,
+    }
+
+    impl Fixture {
+        fn new(slots: u32) -> Self {
+            let writer = Writer::create(Geometry { slots, names_bytes: 4096 }, Identity::default()).unwrap();
+            let reader = Reader::open(writer.file()).unwrap();
+            Self {
+                outlet: Outlet::new(Copier::new(writer)),
+                control: ShimControl::create(1).unwrap(),
+                source: source(ApiVersion::V12_4),
+                pool: Pool::new(),
+                reader,
+            }
+        }
+
+        /// What CUPTI does when it completes a buffer with these records, but for the outlet.
+        #[allow(unsafe_code, reason = "CUPTI writes into the buffer")]
+        fn complete(&self, records: &[u8]) {
+            let memory = self.pool.take(false).unwrap().memory.as_ptr();
+            // SAFETY: a buffer that was just taken, and is larger than any test's records.
+            unsafe { memory.copy_from_nonoverlapping(records.as_ptr(), records.len()) };
+            assert!(self.pool.complete(memory, records.len()));
+        }
+
+        fn drain(&self, limits: Limits, at_most: usize) -> bool {
+            self.outlet.drain(&self.pool, &self.source, &self.control, limits, at_most)
+        }
+
+        fn counter(&self, counter: Counter) -> u64 {
+            AgentControl::open(self.control.file(), 1, 1).unwrap().report().counter(counter)
+        }
+    }
+
+    #[test]
+    fn buffers_of_many_threads_all_arrive_and_in_the_order_of_each_thread() {
+        const THREADS: u64 = 8;
+        const BUFFERS: u64 = 2_000;
+        let mut fixture = Fixture::new(1 << 17);
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let fixture = &fixture;
+                scope.spawn(move || {
+                    for number in 0..BUFFERS {
+                        let records = [0, 1, 2].map(|part| kernel(number * 3 + part).u32(48, thread as u32));
+                        fixture.complete(&buffer(records));
+                        fixture.drain(NO_LIMITS, TURN);
+                    }
+                });
+            }
+        });
+        // Nobody was inside any longer when the last one left, so nothing waits.
+        assert!(!fixture.pool.has_completed());
+        assert_eq!(fixture.counter(Counter::Emitted), THREADS * BUFFERS * 3);
+        let mut next = [0; THREADS as usize];
+        fixture.reader.poll(u64::MAX, |_, payload| {
+            let kernel = Kernel::from_payload(payload).unwrap();
+            let expected = &mut next[kernel.stream_id as usize];
+            assert_eq!(kernel.start_ns, *expected);
+            *expected += 1;
+        });
+        assert_eq!(next, [BUFFERS * 3; THREADS as usize]);
+    }
+
+    #[test]
+    fn one_turn_empties_a_bounded_number_of_buffers_and_the_next_goes_on() {
+        let mut fixture = Fixture::new(1024);
+        for number in 0..10 {
+            fixture.complete(&buffer([kernel(number)]));
+        }
+        assert!(fixture.drain(NO_LIMITS, 4));
+        assert_eq!(fixture.counter(Counter::Emitted), 4);
+        fixture.complete(&buffer([kernel(10)]));
+        assert!(fixture.drain(NO_LIMITS, usize::MAX));
+        let mut starts = Vec::new();
+        fixture.reader.poll(u64::MAX, |_, payload| starts.push(payload[1]));
+        assert_eq!(starts, (0..=10).collect::<Vec<_>>());
+        assert_eq!(fixture.pool.outstanding(), 0);
+    }
+
+    #[test]
+    fn who_finds_the_outlet_taken_leaves_at_once() {
+        let fixture = Fixture::new(1024);
+        fixture.complete(&buffer([kernel(1)]));
+        let inside = fixture.outlet.inner.lock().unwrap();
+        assert!(!fixture.drain(NO_LIMITS, TURN));
+        assert!(fixture.outlet.write(|copier| copier.written()).is_none());
+        drop(inside);
+        assert!(fixture.drain(NO_LIMITS, TURN));
+        assert_eq!(fixture.counter(Counter::Emitted), 1);
+    }
+
+    #[test]
+    fn after_an_overdue_lease_nothing_is_copied() {
+        let fixture = Fixture::new(1024);
+        fixture.complete(&buffer([kernel(1), kernel(2)]));
+        fixture.drain(Limits { overdue_ns: mono_ns(), ..NO_LIMITS }, TURN);
+        assert_eq!((fixture.counter(Counter::Seen), fixture.counter(Counter::OverBudget)), (2, 2));
+        assert_eq!(fixture.reader.head(), 0);
+    }
+
+    #[test]
+    fn an_error_of_cuptis_iterator_is_told_once() {
+        let fixture = Fixture::new(1024);
+        fixture.complete(&buffer([kernel(1), Bytes::new(ActivityKind(61))]));
+        fixture.drain(NO_LIMITS, TURN);
+        assert!(matches!(fixture.outlet.take_fault(), Some(CallError::Failed { .. })));
+        assert_eq!(fixture.outlet.take_fault(), None);
+        assert_eq!((fixture.counter(Counter::Emitted), fixture.counter(Counter::Malformed)), (1, 1));
     }
 }

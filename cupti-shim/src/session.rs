@@ -56,8 +56,10 @@ impl Session {
             self.control().wait(generation, sleep);
         }
         let wish = self.control().wish();
-        self.disarm(Phase::Finished, &wish);
-        self.enter(Phase::Finished, &wish, None);
+        self.disarm(Phase::Finished, &wish, Ok(()));
+        // Also where disarming failed: nothing comes after this.
+        self.phase = Phase::Finished;
+        self.report(&wish);
     }
 
     /// Does what is to be done now; returns how long there will be nothing to do.
@@ -66,10 +68,10 @@ impl Session {
         match self.phase.next(&wish, mono_ns()) {
             Action::Stay => self.report(&wish),
             Action::Become(phase) => self.enter(phase, &wish, None),
-            Action::Disarm(phase) => self.disarm(phase, &wish),
+            Action::Disarm(phase) => self.disarm(phase, &wish, Ok(())),
             Action::Arm => self.arm(&wish),
             Action::Rearm => {
-                self.disarm(Phase::Dormant, &wish);
+                self.disarm(Phase::Dormant, &wish, Ok(()));
                 // Not where disarming failed.
                 if self.phase == Phase::Dormant {
                     self.arm(&wish);
@@ -100,8 +102,9 @@ impl Session {
                 hooks::on_exit_after_cupti();
                 self.armed = Some(armed);
                 self.kinds = wished;
-                self.enter(Phase::Armed { wished: wish.kinds }, wish, None);
+                self.phase = Phase::Armed { wished: wish.kinds };
                 self.tell(source);
+                self.enter(self.phase, wish, None);
             }
             Err(ArmError::Busy(error)) => {
                 self.enter(Phase::Busy { retry_ns }, wish, Some(fault_of(error)));
@@ -122,19 +125,17 @@ impl Session {
         let walked = self.shim.outlet.take_fault().map_or(Ok(()), Err);
         match flushed.and(dropped).and(walked) {
             Ok(()) => self.report(wish),
-            Err(error) => {
-                self.control().add(Counter::CuptiErrors, 1);
-                self.disarm(Phase::Failed, wish);
-                self.enter(Phase::Failed, wish, Some(fault_of(error)));
-            }
+            error => self.disarm(Phase::Failed, wish, error),
         }
     }
 
-    /// Undoes the arming, if there is one, and becomes `next`; [`Phase::Failed`] if CUPTI does not let it.
-    fn disarm(&mut self, next: Phase, wish: &Wish) {
+    /// Undoes the arming, if there is one, and becomes `next`; [`Phase::Failed`] if CUPTI does not let it, or where
+    /// `cause` is an error already.
+    fn disarm(&mut self, next: Phase, wish: &Wish, cause: Result<(), CallError>) {
         let (Some(mut armed), Some(source)) = (self.armed.take(), self.shim.source()) else {
             return self.enter(next, wish, None);
         };
+        // All of them, whatever each returns.
         let steps = [
             self.flush_once(source),
             armed.disable(&source.cupti),
@@ -144,16 +145,15 @@ impl Session {
         ];
         self.shim.empty_all();
         let walked = self.shim.outlet.take_fault().map_or(Ok(()), Err);
-        self.kinds = 0;
-        match steps.into_iter().fold(Ok(()), Result::and).and(walked) {
-            Ok(()) => self.enter(next, wish, None),
-            Err(error) => {
-                self.control().add(Counter::CuptiErrors, 1);
-                self.enter(Phase::Failed, wish, Some(fault_of(error)));
-            }
+        let fault = steps.into_iter().fold(cause, Result::and).and(walked).err().map(fault_of);
+        if fault.is_some() {
+            self.control().add(Counter::CuptiErrors, 1);
         }
+        self.kinds = 0;
+        self.phase = if fault.is_some() { Phase::Failed } else { next };
         self.tell(source);
         POOL.trim();
+        self.enter(self.phase, wish, fault);
     }
 
     /// Waits a little for work in flight, so that its records come back complete, then takes them as they are.
@@ -231,7 +231,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if self.armed.is_some() {
             let wish = self.control().wish();
-            self.disarm(Phase::Failed, &wish);
+            self.disarm(Phase::Failed, &wish, Ok(()));
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use core::time::Duration;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
@@ -41,7 +41,7 @@ pub struct Shim {
     /// What CUPTI is given to call.
     pub callbacks: Callbacks,
     /// The files behind ring and control page.
-    files: [RawFd; 2],
+    files: [File; 2],
     cupti_path: Option<PathBuf>,
     source: OnceLock<Source>,
     /// The session was once switched to graph level, which CUPTI cannot take back.
@@ -49,6 +49,14 @@ pub struct Shim {
     /// When the periodic flush began that is under way, CLOCK_MONOTONIC ns; 0 if none is.
     flushing_since_ns: AtomicU64,
     exit: Exit,
+}
+
+/// A descriptor, and what it led to when it was made.
+#[derive(Debug)]
+struct File {
+    descriptor: RawFd,
+    device: u64,
+    inode: u64,
 }
 
 /// The meeting of the thread that ends the process and the shim's own.
@@ -76,7 +84,7 @@ impl Shim {
         let control = ShimControl::create(identity.ring_id)?;
         writer.dont_fork()?;
         control.dont_fork()?;
-        let files = [writer.file().as_raw_fd(), control.file().as_raw_fd()];
+        let files = [File::of(writer.file())?, File::of(control.file())?];
         if let Some(name) = &settings.announce {
             // An agent that is not there, or busy, finds the ring by looking through /proc.
             let _ = announce(name, identity.ring_id, writer.file().as_fd(), control.file().as_fd());
@@ -115,12 +123,8 @@ impl Shim {
     pub fn forget() {
         let parent = Self::current();
         CURRENT.store(core::ptr::null_mut(), Ordering::Release);
-        for file in parent.iter().flat_map(|shim| shim.files) {
-            // SAFETY: the child's copy of a descriptor that only the parent's shim, unreachable from now on, owned.
-            #[allow(unsafe_code, reason = "close must not go through the owner, which is the parent's")]
-            unsafe {
-                libc::close(file);
-            }
+        for file in parent.iter().flat_map(|shim| &shim.files) {
+            file.close_in_child();
         }
     }
 
@@ -209,6 +213,26 @@ impl Shim {
         self.control.wake();
         let done = self.exit.done.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.exit.changed.wait_timeout_while(done, patience, |done| !*done);
+    }
+}
+
+impl File {
+    fn of(file: &OwnedFd) -> std::io::Result<Self> {
+        let status = rustix::fs::fstat(file)?;
+        Ok(Self { descriptor: file.as_raw_fd(), device: status.st_dev, inode: status.st_ino })
+    }
+
+    /// Closes the child's copy of the descriptor, unless the parent closed it and the number is another file's now.
+    #[allow(unsafe_code, reason = "close must not go through the owner, which is the parent's")]
+    fn close_in_child(&self) {
+        // SAFETY: only borrowed for the call below; a closed number gives an error.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
+        let same = rustix::fs::fstat(borrowed)
+            .is_ok_and(|status| (status.st_dev, status.st_ino) == (self.device, self.inode));
+        if same {
+            // SAFETY: the child's copy of a descriptor that only the parent's shim, unreachable from now on, owned.
+            unsafe { libc::close(self.descriptor) };
+        }
     }
 }
 

@@ -73,6 +73,48 @@ fn a_process_that_ends_by_exit_without_handlers_is_not_held_up() {
 }
 
 #[test]
+#[allow(unsafe_code, reason = "a second process that is an agent, with nothing but this test's memory")]
+fn an_agent_that_is_killed_leaves_a_dormant_shim_to_the_next() {
+    let mut target = Setup::new("").start();
+    target.tell("init");
+    let mut ring = target.ring();
+    // SAFETY: the child only stores to the control page, sleeps, and is killed.
+    let agent = unsafe { libc::fork() };
+    if agent == 0 {
+        let _ = ring.control.acquire(&Ring::lease(kinds::KERNEL, Duration::from_millis(500)));
+        loop {
+            std::thread::sleep(Duration::from_millis(50));
+            let _ = ring.control.renew(Duration::from_millis(500));
+        }
+    }
+    ring.await_state(ShimState::Armed);
+    target.tell("launch 100");
+    target.tell("sync");
+    ring.read_until::<Kernel>(100);
+    // Renewed all along.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(ring.control.report().state, Some(ShimState::Armed));
+
+    // SAFETY: our own child, which nobody has waited for yet.
+    unsafe {
+        libc::kill(agent, libc::SIGKILL);
+        libc::waitpid(agent, std::ptr::null_mut(), 0);
+    }
+    let killed = Instant::now();
+    ring.await_state(ShimState::Dormant);
+    let took = killed.elapsed();
+    assert!(took < Duration::from_secs(5), "dormant {took:?} after the agent's end, with a lease of 500 ms");
+    target.tell("launch 50");
+    target.tell("sync");
+    ring.arm(kinds::KERNEL);
+    target.tell("launch 60");
+    target.tell("sync");
+    ring.disarm();
+    assert_kernels(&ring, 160);
+    target.end_well();
+}
+
+#[test]
 fn a_shim_that_is_closed_stays() {
     let mut target = Setup::new("").without_preload().start();
     target.tell("init");

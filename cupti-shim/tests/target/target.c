@@ -12,6 +12,8 @@
  *   load PATH               dlopen PATH, InitializeInjection if it has one, dlclose twice
  *   sleep MS                does nothing for a while
  *   getenv NAME             answers with the value
+ *   reopen PATH             opens PATH in place of every memfd that is open; answers with their number
+ *   check PATH              ends with status 1 unless those descriptors still lead to PATH
  *   fork COMMAND;...        the commands in a child made by fork; answers with its exit status
  *   exec                    becomes a fresh copy of itself
  *   abort                   ends by SIGKILL
@@ -19,6 +21,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -107,6 +110,34 @@ static int load(const char *path) {
     return dlclose(library) || dlclose(library);
 }
 
+static int reopened[64], reopened_count;
+
+static int leads_to(int descriptor, const char *start) {
+    char link[64], file[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    ssize_t length = readlink(link, file, sizeof file - 1);
+    if (length < 0) return 0;
+    file[length] = 0;
+    return !strncmp(file, start, strlen(start));
+}
+
+static int reopen(const char *path) {
+    for (int descriptor = 3; descriptor < 1024 && reopened_count < 64; descriptor++) {
+        if (!leads_to(descriptor, "/memfd:")) continue;
+        int file = open(path, O_RDWR);
+        if (file < 0 || dup2(file, descriptor) < 0) return -1;
+        close(file);
+        reopened[reopened_count++] = descriptor;
+    }
+    return reopened_count == 2 ? 0 : -1;
+}
+
+static int check(const char *path) {
+    for (int i = 0; i < reopened_count; i++)
+        if (!leads_to(reopened[i], path)) return -1;
+    return reopened_count == 2 ? 0 : -1;
+}
+
 static void answer(int status, long number) {
     if (status) printf("failed %d\n", status);
     else printf("ok %ld\n", number);
@@ -147,6 +178,10 @@ static void obey(char *line, char **argv) {
         const char *value = getenv(text);
         printf("ok %s\n", value ? value : "");
         fflush(stdout);
+    } else if (sscanf(line, "reopen %4095s", text) == 1) answer(reopen(text), reopened_count);
+    else if (sscanf(line, "check %4095s", text) == 1) {
+        if (check(text)) exit(1);
+        answer(0, 0);
     } else if (!strncmp(line, "fork ", 5)) answer(in_child(line + 5, argv), 0);
     else if (!strcmp(line, "exec")) {
         answer(0, 0);
