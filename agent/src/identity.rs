@@ -54,7 +54,8 @@ pub struct Process {
     pub executable: Arc<str>,
     /// Container id, where the cgroup shows one.
     pub container: Option<Arc<str>>,
-    pidfd: OwnedFd,
+    /// `None`: it had ended before it could be looked at.
+    pidfd: Option<OwnedFd>,
 }
 
 impl Process {
@@ -82,14 +83,31 @@ impl Process {
             uid: uid.unwrap_or(u32::MAX),
             executable: executable(pid, &status),
             container: read(pid, "cgroup").ok().and_then(|cgroup| container::id(&cgroup)).map(Arc::from),
-            pidfd,
+            pidfd: Some(pidfd),
         })
+    }
+
+    /// A process that has ended before it could be looked at, of which its ring is left.
+    #[must_use]
+    pub fn ended(pid: Pid, inner_pid: u32, start_time_ticks: u64, uid: u32) -> Self {
+        let name = read(pid, "status").ok();
+        let name = name.as_deref().and_then(|status| field(status, "Name:")).unwrap_or("unknown");
+        Self {
+            pid,
+            start_time_ticks,
+            inner_pid,
+            uid,
+            executable: Arc::from(name),
+            container: None,
+            pidfd: None,
+        }
     }
 
     /// Whether it has ended. A process that was replaced by `exec` has not.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let Some(pidfd) = &self.pidfd else { return true };
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(ready) if ready > 0)
     }
 

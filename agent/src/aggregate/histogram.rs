@@ -154,7 +154,7 @@ impl Histogram {
         }
         let meanings = || buckets.meaning.iter().skip(usize::from(self.first)).zip(&self.counts);
         let offset = meanings().next().map_or(0, |(&(index, _), _)| index);
-        let last = meanings().last().map_or(offset, |(&(index, _), _)| index);
+        let last = meanings().next_back().map_or(offset, |(&(index, _), _)| index);
         let mut counts =
             if self.counts.is_empty() { Vec::new() } else { vec![0; last.abs_diff(offset) as usize + 1] };
         for (&(index, bucket), &count) in meanings() {

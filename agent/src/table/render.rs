@@ -204,7 +204,7 @@ fn bytes_text(bytes: f64) -> String {
 
 fn or_none(parts: impl Iterator<Item = String>) -> String {
     let text = parts.collect::<Vec<_>>().join(", ");
-    if text.is_empty() { "none seen".to_owned() } else { text }
+    if text.is_empty() { "none now".to_owned() } else { text }
 }
 
 #[cfg(test)]

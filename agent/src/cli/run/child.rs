@@ -61,7 +61,9 @@ impl Child {
         let mut tables = tokio::time::interval(period.max(Duration::from_millis(100)));
         let Self { pid, mut ended } = self;
         // A program that has just ended takes no signal; its status comes next.
-        let hand_on = |signal| drop(kill_process(pid, signal));
+        let hand_on = |signal| {
+            let _ = kill_process(pid, signal);
+        };
         loop {
             tokio::select! {
                 biased;

@@ -13,7 +13,7 @@ use gpu_agent_ring::{AgentControl, Announcement, OpenError, Reader};
 use super::AttachError;
 use super::maps::{Mapping, Maps};
 use crate::event::Pid;
-use crate::identity::Process;
+use crate::identity::{IdentityError, Process};
 
 /// A ring and its control page, and the process they belong to.
 #[derive(Debug)]
@@ -26,6 +26,14 @@ pub struct Opened {
     pub control: AgentControl,
     /// Where the ring is mapped, as in `/proc/PID/map_files`; not known from an announcement.
     pub(super) range: Option<String>,
+}
+
+impl Opened {
+    /// A pair that the caller opened by itself and vouches for: the ring is the process's own.
+    #[must_use]
+    pub fn new(process: Process, reader: Reader, control: AgentControl) -> Self {
+        Self { process, reader, control, range: None }
+    }
 }
 
 /// Opens the newest ring of `process` that is its own.
@@ -65,16 +73,24 @@ pub(super) fn newest(process: Process, maps: &Maps) -> Result<Opened, AttachErro
     Ok(Opened { process, reader, control, range })
 }
 
-/// Opens what a new shim announced.
+/// Opens what a new shim announced. Its process may have ended since: its ring is whole, and is read all the same.
 pub fn from_announcement(announcement: Announcement) -> Result<Opened, AttachError> {
     let pid = Pid(announcement.pid);
-    let process = Process::look_up(pid)?;
     let reader = Reader::open(&announcement.ring).map_err(|source| AttachError::Ring { pid, source })?;
-    is_of(&process, &reader)?;
-    let ring_id = reader.writer().ring_id;
-    let control = AgentControl::open(&announcement.control, ring_id, std::process::id())
+    let writer = reader.writer();
+    let process = match Process::look_up(pid) {
+        Ok(process) => {
+            is_of(&process, &reader)?;
+            process
+        }
+        Err(IdentityError::NoSuchProcess(_) | IdentityError::Ended(_)) => {
+            Process::ended(pid, writer.pid, writer.start_time_ticks, announcement.uid)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let control = AgentControl::open(&announcement.control, writer.ring_id, std::process::id())
         .map_err(|source| AttachError::Control { pid, source })?;
-    Ok(Opened { process, reader, control, range: None })
+    Ok(Opened::new(process, reader, control))
 }
 
 /// The control page that carries the ring's id.

@@ -33,12 +33,11 @@ impl Shim {
     }
 
     fn opened(&self) -> Opened {
-        Opened {
-            process: Process::look_up(Pid(std::process::id())).unwrap(),
-            reader: Reader::open(self.writer.file().as_fd()).unwrap(),
-            control: AgentControl::open(self.control.file().as_fd(), RING_ID, 1).unwrap(),
-            range: None,
-        }
+        Opened::new(
+            Process::look_up(Pid(std::process::id())).unwrap(),
+            Reader::open(self.writer.file().as_fd()).unwrap(),
+            AgentControl::open(self.control.file().as_fd(), RING_ID, 1).unwrap(),
+        )
     }
 
     fn target(&self, from_start: bool) -> Result<Target, AttachError> {
