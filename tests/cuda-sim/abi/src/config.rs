@@ -365,6 +365,11 @@ fn failure(key: &str, rule: &str) -> Result<Failure, ConfigError> {
 mod tests {
     use super::*;
 
+    const EVERY_KEY: &str = "devices=3,driver=13000,memory_gib=2,compute_capability=9.0,compute=model,clock=virtual,\
+        kernel_us=0.5,kernel_jitter=20,binary=refuse,quiet=on,seed=7,cupti_gen=11,cupti_version=22,\
+        buffers=thread,late_ms=3,partial=on,drop_every=4,reorder=on,incomplete=on,subscriber=busy:250,larger=16,\
+        unknown_kind=on,slow_complete_us=9,fail=cuptiActivityEnable:7@2;cuMemAlloc_v2:2";
+
     #[test]
     fn empty_text_is_the_default() {
         assert_eq!("".parse(), Ok(Config::default()));
@@ -372,10 +377,6 @@ mod tests {
 
     #[test]
     fn every_key_sets_its_field() {
-        let text = "devices=3,driver=13000,memory_gib=2,compute_capability=9.0,compute=model,clock=virtual,\
-            kernel_us=0.5,kernel_jitter=20,binary=refuse,quiet=on,seed=7,cupti_gen=11,cupti_version=22,\
-            buffers=thread,late_ms=3,partial=on,drop_every=4,reorder=on,incomplete=on,subscriber=busy:250,larger=16,\
-            unknown_kind=on,slow_complete_us=9,fail=cuptiActivityEnable:7@2;cuMemAlloc_v2:2";
         let fail = vec![
             Failure { function: "cuptiActivityEnable".into(), status: 7, nth: Some(2) },
             Failure { function: "cuMemAlloc_v2".into(), status: 2, nth: None },
@@ -406,7 +407,7 @@ mod tests {
             slow_complete_us: 9,
             fail,
         };
-        assert_eq!(text.parse(), Ok(expected));
+        assert_eq!(EVERY_KEY.parse(), Ok(expected));
     }
 
     #[test]
@@ -415,6 +416,21 @@ mod tests {
         assert_eq!([1, 2, 3].map(|n| config.failure("cuA", n)), [None, Some(7), None]);
         assert_eq!(config.failure("cuB", 12), Some(9));
         assert_eq!(config.failure("cuC", 1), None);
+    }
+
+    #[test]
+    fn the_readme_lists_every_key_and_no_other() {
+        let first_cell =
+            |line: &'static str| line.strip_prefix("| `")?.split_once("` |").map(|(cell, _)| cell);
+        let mut listed: Vec<_> = include_str!("../../README.md")
+            .lines()
+            .filter_map(first_cell)
+            .filter(|cell| !cell.contains('/'))
+            .collect();
+        let mut keys: Vec<_> = EVERY_KEY.split(',').map(|pair| pair.split('=').next().unwrap()).collect();
+        listed.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(listed, keys);
     }
 
     #[test]

@@ -7,19 +7,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::driver::{Driver, driver};
 use crate::error::{Error, Outcome, Status, check, remember};
-use crate::{binding, error};
+use crate::{binding, error, failure};
+
+/// A function of the runtime: its callback id and its name.
+pub(crate) type Function = (u32, &'static str);
 
 /// Runs a function that needs a context.
-pub(crate) fn bound(cbid: u32, body: impl FnOnce(&'static Driver) -> Outcome) -> Status {
-    initialized(cbid, |driver| {
+pub(crate) fn bound(function: Function, body: impl FnOnce(&'static Driver) -> Outcome) -> Status {
+    initialized(function, |driver| {
         binding::bind(driver)?;
         body(driver)
     })
 }
 
 /// Runs a function that needs an initialised driver.
-pub(crate) fn initialized(cbid: u32, body: impl FnOnce(&'static Driver) -> Outcome) -> Status {
-    any(cbid, |driver| {
+pub(crate) fn initialized(function: Function, body: impl FnOnce(&'static Driver) -> Outcome) -> Status {
+    any(function, |driver| {
         // SAFETY: takes a number only; cheap when repeated.
         check(unsafe { (driver.cuInit)(0) })?;
         body(driver)
@@ -27,7 +30,7 @@ pub(crate) fn initialized(cbid: u32, body: impl FnOnce(&'static Driver) -> Outco
 }
 
 /// Runs a function that needs the driver's functions only.
-pub(crate) fn any(cbid: u32, body: impl FnOnce(&'static Driver) -> Outcome) -> Status {
+pub(crate) fn any((cbid, name): Function, body: impl FnOnce(&'static Driver) -> Outcome) -> Status {
     let Some(driver) = driver() else {
         remember(Error::INSUFFICIENT_DRIVER.0);
         return Error::INSUFFICIENT_DRIVER.0;
@@ -35,7 +38,8 @@ pub(crate) fn any(cbid: u32, body: impl FnOnce(&'static Driver) -> Outcome) -> S
     let start_ns = now_ns();
     // SAFETY: by the contract, callable from any thread.
     let correlation_id = unsafe { (driver.contract.runtime_enter)(cbid) };
-    let status = match catch_unwind(AssertUnwindSafe(|| body(driver))) {
+    let failure = failure::applies(name);
+    let status = match catch_unwind(AssertUnwindSafe(|| failure.map_or_else(|| body(driver), Err))) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => error.0,
         Err(_) => Error::UNKNOWN.0,
@@ -62,7 +66,7 @@ macro_rules! exports {
             #[allow(unsafe_code, reason = "an exported C function")]
             #[unsafe(no_mangle)]
             pub(crate) unsafe extern "C" fn $name($($argument: $type),*) -> $crate::error::Status {
-                $crate::call::$kind($crate::cbid::$name, move |$driver| $body)
+                $crate::call::$kind(($crate::cbid::$name, stringify!($name)), move |$driver| $body)
             }
         )*
     };

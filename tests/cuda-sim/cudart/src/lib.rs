@@ -16,4 +16,5 @@ mod cbid;
 mod driver;
 mod entry;
 mod error;
+mod failure;
 mod registration;

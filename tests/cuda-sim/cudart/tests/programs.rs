@@ -50,6 +50,20 @@ fn a_program_of_each_cuda_version_gives_right_results() {
 }
 
 #[test]
+fn a_fail_rule_fails_the_call_that_it_names() {
+    let folder = simulator();
+    let program = compile(&folder, "12", "failing");
+    let run = Command::new(&program)
+        .arg("12")
+        .env("LD_LIBRARY_PATH", &folder)
+        .env("GPU_AGENT_CUDA_SIM", "fail=cudaEventCreate:2@2")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert!(stderr.contains("cudaEventCreate(&end) returned 2, expected 0"), "{stderr}");
+}
+
+#[test]
 fn without_the_driver_every_call_says_so() {
     let folder = simulator();
     let alone = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cudart-alone");

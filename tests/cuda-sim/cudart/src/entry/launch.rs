@@ -259,7 +259,7 @@ unsafe extern "C" fn __cudaLaunchKernel(
     shared_bytes: usize,
     stream: Handle,
 ) -> Status {
-    call::bound(cbid::cudaLaunchKernel, |driver| {
+    call::bound((cbid::cudaLaunchKernel, "cudaLaunchKernel"), |driver| {
         launch(driver, kernel, (grid, block), arguments, shared_bytes, stream)
     })
 }
@@ -273,7 +273,7 @@ unsafe extern "C" fn __cudaLaunchKernel_ptsz(
     shared_bytes: usize,
     stream: Handle,
 ) -> Status {
-    call::bound(cbid::cudaLaunchKernel_ptsz, |driver| {
+    call::bound((cbid::cudaLaunchKernel_ptsz, "cudaLaunchKernel_ptsz"), |driver| {
         launch(driver, kernel, (grid, block), arguments, shared_bytes, own(stream))
     })
 }
