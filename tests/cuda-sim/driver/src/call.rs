@@ -45,8 +45,19 @@ pub(crate) fn ready(cbid: u32, body: impl FnOnce() -> Outcome) -> Status {
 /// Runs an exported function that may be called at any time.
 #[inline]
 pub(crate) fn any(cbid: u32, body: impl FnOnce() -> Outcome) -> Status {
-    let wanted_bits = hooks::wanted_now();
+    let wanted_bits = wanted_here();
     if wanted_bits & TRACED == 0 { guarded(body) } else { traced(wanted_bits, cbid, body) }
+}
+
+/// What CUPTI wants to know of calls of this process: nothing in a forked child, where its locks may be held for ever
+/// by threads that do not exist.
+#[inline]
+fn wanted_here() -> u64 {
+    match hooks::wanted_now() {
+        0 => 0,
+        _ if state::phase() == state::Phase::Forked => 0,
+        bits => bits,
+    }
 }
 
 fn traced(wanted_bits: u64, cbid: u32, body: impl FnOnce() -> Outcome) -> Status {
@@ -83,14 +94,14 @@ pub(crate) fn correlation() -> u32 {
 pub(crate) extern "C" fn runtime_enter(cbid: u32) -> u32 {
     let id = hooks::new_correlation();
     RUNTIME_CORRELATION.set(id);
-    hooks::api_enter(hooks::wanted_now(), domain::RUNTIME, cbid, id);
+    hooks::api_enter(wanted_here(), domain::RUNTIME, cbid, id);
     id
 }
 
 /// [`cuda_sim_abi::Driver::runtime_exit`].
 pub(crate) extern "C" fn runtime_exit(cbid: u32, correlation_id: u32, start_ns: u64, status: i32) {
     RUNTIME_CORRELATION.set(0);
-    if hooks::wanted_now() & (wanted::RUNTIME_API | wanted::CALLBACKS) != 0 {
+    if wanted_here() & (wanted::RUNTIME_API | wanted::CALLBACKS) != 0 {
         let domain = domain::RUNTIME;
         hooks::api_exit(&ApiCall { domain, cbid, correlation_id, status, start_ns, end_ns: now_ns() });
     }
