@@ -161,7 +161,7 @@ impl Shim {
 
     /// Runs a periodic flush. Should it hang until after the end of the lease, nobody is there to disarm; records are
     /// then no longer copied, from one flush period after that end on. After a release there is an agent that waits for
-    /// the last records, so they are copied for [`LAST_FLUSH`] more.
+    /// the last records, so they are copied for a second more.
     pub fn while_flushing<R>(&self, flush: impl FnOnce() -> R) -> R {
         self.flushing_since_ns.store(mono_ns(), Ordering::Relaxed);
         let result = flush();

@@ -141,7 +141,7 @@ fn a_flush_that_hangs_past_the_lease_copies_nothing_more() {
     let mut target = Setup::new("slow_complete_us=50000").start();
     target.tell("init");
     let mut ring = target.ring();
-    ring.arm_for(kinds::KERNEL, Duration::from_millis(500));
+    ring.arm_for(kinds::KERNEL, Duration::from_millis(1500));
     target.tell("launch 20000");
     target.tell("sync");
     ring.await_state(gpu_agent_ring::control::ShimState::Dormant);

@@ -25,7 +25,7 @@ fn a_dormant_shim_is_one_thread_that_never_runs_and_no_cupti() {
     let mut target = Setup::new("").start();
     target.tell("init");
     let ring = target.ring();
-    let thread = target.shim_thread().unwrap();
+    let thread = wait_for("the shim's thread", || target.shim_thread());
     wait_for("sleep", || field(&thread, "State").starts_with('S').then_some(()));
     let before = activity(&thread);
     for _ in 0..20 {
@@ -49,7 +49,7 @@ fn a_shim_is_dormant_again_after_its_lease() {
     ring.arm(kinds::KERNEL);
     target.tell("launch 100");
     ring.disarm();
-    let thread = target.shim_thread().unwrap();
+    let thread = wait_for("the shim's thread", || target.shim_thread());
     wait_for("sleep", || field(&thread, "State").starts_with('S').then_some(()));
     // The state is reported before the thread has gone to sleep.
     std::thread::sleep(Duration::from_millis(300));

@@ -34,6 +34,20 @@ fn a_process_that_ends_with_work_in_flight_leaves_all_its_records() {
 }
 
 #[test]
+fn a_cupti_that_hangs_does_not_hold_the_end_up() {
+    // The first buffer that CUPTI hands out takes it a minute.
+    let mut target = Setup::new("slow_complete_us=60000000").start();
+    target.tell("init");
+    let ring = target.ring();
+    ring.arm(kinds::KERNEL);
+    target.tell("launch 1000");
+    let start = Instant::now();
+    target.end_well();
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(10), "the end took {took:?}, 500 ms of which may be the shim's");
+}
+
+#[test]
 fn a_dormant_process_ends_at_once() {
     let mut target = Setup::new("").start();
     target.tell("init");

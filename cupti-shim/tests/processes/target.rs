@@ -206,17 +206,17 @@ impl Target {
         assert_eq!(stderr, "");
     }
 
-    /// A field of `/proc/PID/task/TID/status` for the shim's thread; `None` if there is no such thread.
+    /// `/proc/PID/task/TID` of the shim's thread, if there is one by now. A thread that CUPTI starts from it bears its
+    /// name too, until it gets its own.
     pub fn shim_thread(&self) -> Option<PathBuf> {
-        let threads: Vec<PathBuf> = std::fs::read_dir(format!("/proc/{}/task", self.pid()))
+        std::fs::read_dir(format!("/proc/{}/task", self.pid()))
             .unwrap()
-            .map(|entry| entry.unwrap().path())
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+            .map(|thread| PathBuf::from(format!("/proc/{}/task/{thread}", self.pid())))
             .filter(|path| {
                 std::fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == "gpu-agent-shim")
             })
-            .collect();
-        assert!(threads.len() <= 1, "{threads:?}");
-        threads.into_iter().next()
+            .min()
     }
 
     pub fn maps(&self) -> String {
