@@ -27,11 +27,12 @@ mod retry;
 mod transport;
 
 pub use options::{Compression, ConfigError, Histograms, Options, Protocol, Temporality};
+pub use retry::GaveUp;
 pub use transport::tls::TlsError;
 
 use delta::Acknowledged;
 use encode::Encoder;
-use retry::{Backoff, GaveUp};
+use retry::Backoff;
 use transport::{Connection, Transport};
 
 /// Points in one request: about 1 MB of histograms, where receivers take 4 MiB.

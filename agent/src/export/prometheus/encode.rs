@@ -127,16 +127,23 @@ fn encode_family(encoder: &mut DescriptorEncoder<'_>, family: &Family) -> Result
     };
     let mut metric = encoder.encode_descriptor(&name.base, instrument.description, unit.as_ref(), kind)?;
     for point in &family.points {
-        let labels = PointLabels(&point.attributes);
-        let mut series = metric.encode_family(&labels)?;
-        match &point.value {
-            Value::Counter(total) => series.encode_counter::<NoLabelSet, _, f64>(total, None)?,
-            Value::CounterF64(total) => series.encode_counter::<NoLabelSet, _, f64>(total, None)?,
-            Value::Gauge(value) => series.encode_gauge(value)?,
-            Value::Histogram(histogram) => encode_histogram(&mut series, histogram, instrument.bounds)?,
+        if point.attributes.is_empty() {
+            encode_value(&mut metric, &point.value, instrument.bounds)?;
+        } else {
+            let labels = PointLabels(&point.attributes);
+            encode_value(&mut metric.encode_family(&labels)?, &point.value, instrument.bounds)?;
         }
     }
     Ok(())
+}
+
+fn encode_value(series: &mut MetricEncoder<'_>, value: &Value, bounds: &[f64]) -> Result<(), fmt::Error> {
+    match value {
+        Value::Counter(total) => series.encode_counter::<NoLabelSet, _, f64>(total, None),
+        Value::CounterF64(total) => series.encode_counter::<NoLabelSet, _, f64>(total, None),
+        Value::Gauge(value) => series.encode_gauge(value),
+        Value::Histogram(histogram) => encode_histogram(series, histogram, bounds),
+    }
 }
 
 fn encode_histogram(

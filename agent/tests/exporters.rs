@@ -1,0 +1,13 @@
+//! The exporters against independent counterparts: Prometheus and promtool, the OpenMetrics parser of Prometheus'
+//! Python client, OTLP receivers made of Google's protobuf, and servers that misbehave.
+//!
+//! A counterpart that cannot be had here (no python3, no prometheus) is skipped with a line that says so.
+
+mod exporters {
+    mod otlp;
+    mod otlp_faults;
+    mod otlp_tls;
+    mod prometheus;
+    mod prometheus_faults;
+    mod rig;
+}
