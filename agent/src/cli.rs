@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config;
+use crate::{bench, config};
 
 mod attach;
 mod display;
@@ -18,6 +18,7 @@ mod session;
 mod shim_path;
 
 pub use error::Error;
+pub(crate) use shim_path::find as find_shim;
 
 /// Shows what CUDA processes do on the GPU, without a change to them.
 #[derive(Debug, Parser)]
@@ -36,6 +37,8 @@ enum Command {
     Run(run::Arguments),
     /// Reports on processes that have the shim already.
     Attach(attach::Arguments),
+    /// Runs the bundled kernels bare, with the shim dormant and with it armed, and prints what it costs.
+    Bench(bench::Arguments),
 }
 
 /// Options of every command that collects.
@@ -60,6 +63,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::execute(arguments),
             Command::Attach(arguments) => attach::execute(arguments),
+            Command::Bench(arguments) => bench::execute(arguments),
         }
     }
 }

@@ -48,6 +48,7 @@
 //! (`ktime_ns`) until [`clock`] makes Unix time of them for an exporter.
 
 pub mod aggregate;
+pub mod bench;
 pub mod classes;
 pub mod cli;
 pub mod clock;

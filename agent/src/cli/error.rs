@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::{config, export, pipeline, source};
+use crate::{bench, config, export, pipeline, source};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum Error {
         /// Where it was looked for.
         looked_at: Vec<PathBuf>,
     },
+    /// The benchmark.
+    #[error(transparent)]
+    Bench(#[from] bench::Error),
 }
 
 impl Error {
