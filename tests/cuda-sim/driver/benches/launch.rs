@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "calls C functions found by dlsym")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench that cannot be set up has failed")]
 
-#[path = "../tests/sim.rs"]
+#[path = "../tests/simulated/sim.rs"]
 mod sim;
 
 use std::ffi::{CStr, CString, c_char, c_void};

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "calls C functions found by dlsym")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "simulated/sim.rs"]
 mod sim;
 
 use std::ffi::{CString, c_void};

@@ -1,5 +1,6 @@
 //! Runs C programs against the simulated driver as any CUDA program would run: linked to `libcuda.so.1`.
 
+#[path = "simulated/sim.rs"]
 mod sim;
 
 use sim::{compile, output, simulator};
