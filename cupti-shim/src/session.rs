@@ -93,6 +93,7 @@ impl Session {
             // CUPTI records the nodes of graphs no longer; without the wholes, graphs would be invisible.
             wished |= kinds::GRAPH;
         }
+        self.shim.outlet.write(|copier| copier.populate());
         let outcome = arming::arm(&source.cupti, source.version, wished, self.shim.callbacks);
         if wished & kinds::GRAPH != 0 && !matches!(outcome, Err(ArmError::Busy(_))) {
             self.shim.set_graph_level();
