@@ -98,7 +98,25 @@ impl Worker {
             }
         }
         self.events.flush();
+        self.count();
         pace.next(fullest.0, fullest.1)
+    }
+
+    /// Publishes the counters of all hops, so that a snapshot explains the records that it lacks; and the state of a
+    /// target that was not armed yet.
+    fn count(&mut self) {
+        for index in 0..self.targets.len() {
+            let Some(Attached { id, target }) = self.targets.get_mut(index) else { continue };
+            let hops = target.hops();
+            let mut arming = false;
+            self.shared.registry.update(*id, |status| {
+                status.hops = hops;
+                arming = status.state == State::Arming;
+            });
+            if arming {
+                self.report_state(index, Ok(()));
+            }
+        }
     }
 
     fn attach(&mut self, opened: Opened, from_start: bool) -> Result<TargetId, AttachError> {
