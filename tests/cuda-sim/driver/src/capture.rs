@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Outcome};
-use crate::event::Event;
+use crate::event::{Event, Place};
 use crate::graph;
 use crate::stream::Stream;
 use crate::sync::lock;
@@ -118,30 +118,33 @@ pub(crate) fn record(stream: &'static Stream, event: &'static Event) -> Outcome 
             event.record_in_capture(capture);
             Ok(())
         }
-        Err(_) => event.record(stream),
+        Err(_) => {
+            event.record(stream);
+            Ok(())
+        }
     }
 }
 
 /// `cuStreamWaitEvent`: waiting for a point of a capture draws the stream into it.
 pub(crate) fn wait(stream: &'static Stream, event: &'static Event) -> Outcome {
-    let point = event.captured();
-    match (of(stream).ok(), point) {
-        (Some(own), Some(other)) if own.id == other.id => Ok(()),
-        (Some(_), Some(_)) => Err(Error::STREAM_CAPTURE_MERGE),
-        (Some(own), None) => {
+    match (of(stream).ok(), event.place()) {
+        (Some(own), Place::Capture(other)) if own.id == other.id => Ok(()),
+        (Some(_), Place::Capture(_)) => Err(Error::STREAM_CAPTURE_MERGE),
+        (Some(own), _) => {
             lock(&own.state).invalid = true;
             Err(Error::STREAM_CAPTURE_ISOLATION)
         }
-        (None, Some(other)) => {
+        (None, Place::Capture(other)) => {
             lock(&other.state).members.push(stream);
             *lock(&stream.capture) = Some(other);
             stream.capturing.store(true, Ordering::Relaxed);
             Ok(())
         }
-        (None, None) => match event.last_turn() {
-            Some(turn) if !event.has_reached(turn) => stream.submit(Work::WaitEvent { event, turn }),
-            _ => Ok(()),
-        },
+        (None, Place::Stream(other, ticket)) => {
+            stream.follow(other, ticket);
+            Ok(())
+        }
+        (None, Place::Nowhere) => Ok(()),
     }
 }
 

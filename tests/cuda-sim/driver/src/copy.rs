@@ -125,12 +125,24 @@ impl Copy {
         if capturing && !self.is_async {
             return Err(crate::capture::invalidate(stream));
         }
-        stream.submit(Work::Copy(self))?;
+        match self.devices() {
+            // "Does not start until all commands previously issued to either device have completed and runs to
+            // completion before any commands issued after": CUDA C++ programming guide, peer-to-peer memory copy.
+            Some((from, to)) if stream.is_default() => stream.submit_between(Work::Copy(self), [from, to])?,
+            _ => stream.submit(Work::Copy(self))?,
+        }
         if waits && !capturing {
             stream.drain();
             stream.context.check()?;
         }
         Ok(())
+    }
+
+    /// Source and destination device, when they differ.
+    fn devices(&self) -> Option<(u32, u32)> {
+        let (from, _) = self.source.device_and_context()?;
+        let (to, _) = self.destination.device_and_context()?;
+        (from != to).then_some((from, to))
     }
 
     fn stage(&mut self) {

@@ -31,7 +31,7 @@ use crate::ffi::Handle;
 use crate::state::config;
 use crate::sync::{Progress, lock};
 use crate::table::Table;
-use crate::work::{Item, Work};
+use crate::work::{Item, Trace, Work};
 
 /// Live created streams by handle.
 pub(crate) static STREAMS: Table<Stream> = Table::new(2);
@@ -200,6 +200,11 @@ impl Stream {
         self.kind == Kind::Blocking
     }
 
+    /// Whether it is the legacy default stream of its context.
+    pub(crate) fn is_default(&self) -> bool {
+        self.kind == Kind::Default
+    }
+
     /// `cuStreamGetFlags`.
     pub(crate) fn flags(&self) -> u32 {
         u32::from(self.kind == Kind::NonBlocking)
@@ -223,11 +228,6 @@ impl Stream {
         }
     }
 
-    /// Has the stream's thread begin now what was enqueued.
-    pub(crate) fn hurry(&self) {
-        self.wake(NAPPING);
-    }
-
     /// Enqueues work of an API call, or adds it to the capture in progress.
     #[inline]
     pub(crate) fn submit(&'static self, work: Work) -> Outcome {
@@ -239,13 +239,25 @@ impl Stream {
         Ok(())
     }
 
-    /// Enqueues work whose record is decided, outside captures.
-    pub(crate) fn submit_traced(&'static self, item: Item) {
+    /// Enqueues work that all earlier work of these devices precedes, and all later work follows.
+    pub(crate) fn submit_between(&'static self, work: Work, ordinals: [u32; 2]) -> Outcome {
+        let contexts =
+            context::live().into_iter().filter(|context| ordinals.contains(&context.device.ordinal));
+        let others: Vec<_> = contexts.flat_map(Context::streams).collect();
+        others.iter().for_each(|other| self.follow_all(other));
+        self.submit(work)?;
+        others.iter().for_each(|other| other.follow_all(self));
+        Ok(())
+    }
+
+    /// Enqueues work whose record is decided, outside captures; returns its number in the stream.
+    pub(crate) fn submit_traced(&'static self, item: Item) -> u64 {
         self.follow_legacy_order();
         let enqueued = self.push(item);
         if enqueued > self.completed.get() + DEPTH {
             self.wait_for(enqueued - DEPTH / 2);
         }
+        enqueued
     }
 
     /// Start and end of work that begins now and takes `duration_ns`, after all work before it.
@@ -272,23 +284,25 @@ impl Stream {
     fn follow_legacy_order(&'static self) {
         match self.kind {
             Kind::NonBlocking => {}
-            Kind::Blocking => self.follow(self.context.default_stream()),
+            Kind::Blocking => self.follow_all(self.context.default_stream()),
             Kind::Default => {
                 if self.context.blocking_count.load(Ordering::SeqCst) != 0 {
                     let blocking = lock(&self.context.blocking).clone();
-                    blocking.into_iter().for_each(|other| self.follow(other));
+                    blocking.into_iter().for_each(|other| self.follow_all(other));
                 }
             }
         }
     }
 
-    fn follow(&'static self, other: &'static Self) {
-        let ticket = other.enqueued.load(Ordering::Acquire);
+    /// Has later work of this stream wait for the work that `other` has now.
+    fn follow_all(&'static self, other: &'static Self) {
+        self.follow(other, other.enqueued.load(Ordering::Acquire));
+    }
+
+    /// Has later work of this stream wait for the first `ticket` pieces of work of `other`.
+    pub(crate) fn follow(&'static self, other: &'static Self, ticket: u64) {
         if other.completed.get() < ticket && !std::ptr::eq(self, other) {
-            self.push(Item {
-                trace: crate::work::Trace::default(),
-                work: Work::WaitStream { stream: other, ticket },
-            });
+            self.push(Item { trace: Trace::default(), work: Work::WaitStream { stream: other, ticket } });
         }
     }
 

@@ -25,21 +25,14 @@ pub(crate) enum Work {
     Set(Set),
     /// Calls a function of the program.
     Host(HostCall),
-    /// Completes an event.
+    /// Reaches an event.
     Record {
         /// The event.
         event: &'static Event,
         /// Which of its recordings this is.
         turn: u64,
     },
-    /// Waits for an event of another stream.
-    WaitEvent {
-        /// The event.
-        event: &'static Event,
-        /// Which of its recordings.
-        turn: u64,
-    },
-    /// Waits for work of another stream.
+    /// Waits for work of another stream, which may be the recording of an event.
     WaitStream {
         /// The stream.
         stream: &'static Stream,
@@ -158,8 +151,7 @@ impl Work {
             Self::Copy(copy) => copy.run(stream, trace),
             Self::Set(set) => set.run(stream, trace),
             Self::Host(call) => call.run(),
-            Self::Record { event, turn } => event.complete(*turn, stream.time_ns()),
-            Self::WaitEvent { event, turn } => event.wait_for(*turn),
+            Self::Record { event, turn } => event.reached(*turn, stream.time_ns()),
             Self::WaitStream { stream: other, ticket } => other.wait_for(*ticket),
             // The memory goes with this piece of work.
             Self::Free(_block) => {}

@@ -56,6 +56,10 @@ int main(void) {
     HOLDS(step == 0);
     /* Waiting is for the recording at the time of the call: a destroyed or recorded-again event changes nothing. */
     OK(cuEventDestroy_v2(now));
+    OK(cuEventCreate(&now, 0));
+    OK(cuEventRecord(now, blocking));
+    OK(cuEventSynchronize(now));
+    HOLDS(step == 0);
     OK(cuCtxSynchronize());
     HOLDS(step == 2);
     puts("ok");

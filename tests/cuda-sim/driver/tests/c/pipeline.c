@@ -2,6 +2,7 @@
  * made by capture of two streams, two devices. Every result is checked against plain C. */
 #include "driver_api.h"
 #include <math.h>
+#include <time.h>
 
 enum { TOKENS = 7, HIDDEN = 96, COUNT = TOKENS * HIDDEN, BYTES = COUNT * 4 };
 
@@ -29,6 +30,11 @@ static int is_right(const float *got) {
 
 static void count_call(void *calls) { ++*(int *)calls; }
 
+static void take_a_while(void *unused) {
+    (void)unused;
+    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+}
+
 static void two_devices(void) {
     CUcontext first, second;
     OK(cuCtxCreate_v2(&first, 0, 0));
@@ -36,14 +42,14 @@ static void two_devices(void) {
     CUdeviceptr a, b;
     OK(cuCtxSetCurrent(first));
     OK(cuMemAlloc_v2(&a, 4096));
+    /* A copy between devices in a default stream waits for both devices, and both for it. */
+    OK(cuLaunchHostFunc(NULL, take_a_while, NULL));
     OK(cuMemsetD8_v2(a, 0x5a, 4096));
-    OK(cuCtxSynchronize());
     OK(cuCtxEnablePeerAccess(second, 0));
     OK(cuCtxPushCurrent_v2(second));
     OK(cuMemAlloc_v2(&b, 4096));
     EXPECT(INVALID_VALUE, cuMemcpyPeerAsync(b, first, a, first, 4096, NULL));
     OK(cuMemcpyPeerAsync(b, second, a, first, 4096, NULL));
-    OK(cuCtxSynchronize());
     unsigned char bytes[4096];
     OK(cuMemcpyDtoH_v2(bytes, b, sizeof bytes));
     HOLDS(bytes[0] == 0x5a && bytes[4095] == 0x5a);
