@@ -37,7 +37,9 @@ fn main() {
         black_box(sum);
     });
     println!("{:<44} {:>8.1} ns/record  ratio 1.0 (the baseline)", "plain copy of the ring", baseline);
-    for (what, names) in [("ring to series, 12 kernels, kernels+api", 12), ("ring to series, 3,300 kernels", 3300)] {
+    for (what, names) in
+        [("ring to series, 12 kernels, kernels+api", 12), ("ring to series, 3,300 kernels", 3300)]
+    {
         let cost = measured(names);
         println!(
             "{what:<44} {:>8.1} ns/record  ratio {:.1}, {:.1} M records/s",
@@ -98,7 +100,13 @@ impl Rig {
                     copy_count: 1,
                     ..Default::default()
                 }),
-                _ => self.writer.push(&record::Api { kind: kind::API, start_ns, end_ns, cbid: 307, ..Default::default() }),
+                _ => self.writer.push(&record::Api {
+                    kind: kind::API,
+                    start_ns,
+                    end_ns,
+                    cbid: 307,
+                    ..Default::default()
+                }),
             }
         }
     }

@@ -44,15 +44,20 @@ fn files(module: &str) -> Vec<std::path::PathBuf> {
 fn imports(path: &Path) -> BTreeSet<String> {
     let text = std::fs::read_to_string(path).unwrap();
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let code: String =
-        code.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect();
+    let code: String = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let mut modules = BTreeSet::new();
     for (_, after) in code.match_indices("crate::").map(|(at, found)| code.split_at(at + found.len())) {
-        let list = after.strip_prefix('{').and_then(|list| list.split_once("};")).map_or(after, |(list, _)| list);
+        let list =
+            after.strip_prefix('{').and_then(|list| list.split_once("};")).map_or(after, |(list, _)| list);
         let names: Vec<&str> = if list.len() < after.len() { list.split(',').collect() } else { vec![after] };
         for name in names {
             let name = name.trim_start();
-            let end = name.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_').unwrap_or(name.len());
+            let end =
+                name.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_').unwrap_or(name.len());
             modules.insert(name[..end].to_owned());
         }
     }
@@ -81,7 +86,16 @@ fn the_pure_stages_know_no_file_no_thread_and_no_clock() {
         for path in files(module) {
             let text = std::fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for word in ["std::fs", "std::thread", "Instant", "SystemTime", "tokio::", "tracing::", "std::env", "rustix::"] {
+            for word in [
+                "std::fs",
+                "std::thread",
+                "Instant",
+                "SystemTime",
+                "tokio::",
+                "tracing::",
+                "std::env",
+                "rustix::",
+            ] {
                 assert!(!code.contains(word), "{} names {word}", path.display());
             }
         }

@@ -24,14 +24,18 @@ pub use target::{Fate, Hops, Item, Lease, Mode, Target};
 
 /// Finds and opens the newest ring of the process that `pid` means.
 pub fn find(pid: Pid) -> Result<Opened, AttachError> {
-    let process = Process::look_up(pid)?;
-    let maps = maps::read(&process)?;
-    let opened = open::newest(process, &maps)?;
-    // Between the look-up and now, the pid may have been given to another process.
-    if opened.process.has_ended()
-        || crate::identity::start_time_ticks(pid).ok() != Some(opened.process.start_time_ticks)
-    {
-        return Err(AttachError::Reused { pid });
+    open(Process::look_up(pid)?)
+}
+
+/// Finds and opens the newest ring of `process`.
+///
+/// Between the look-up and now, the pid may have been given to another process: whatever was found then is not believed.
+pub fn open(process: Process) -> Result<Opened, AttachError> {
+    let found = maps::read(&process).and_then(|maps| open::newest(&process, &maps));
+    let start_time_ticks = crate::identity::start_time_ticks(process.pid).ok();
+    if process.has_ended() || start_time_ticks != Some(process.start_time_ticks) {
+        return Err(AttachError::Reused { pid: process.pid });
     }
-    Ok(opened)
+    let found = found?;
+    Ok(Opened { process, reader: found.reader, control: found.control, range: Some(found.range) })
 }

@@ -36,8 +36,16 @@ impl Opened {
     }
 }
 
+/// What was found in a process.
+pub(super) struct Found {
+    pub(super) reader: Reader,
+    pub(super) control: AgentControl,
+    /// Where the ring is mapped.
+    pub(super) range: String,
+}
+
 /// Opens the newest ring of `process` that is its own.
-pub(super) fn newest(process: Process, maps: &Maps) -> Result<Opened, AttachError> {
+pub(super) fn newest(process: &Process, maps: &Maps) -> Result<Found, AttachError> {
     if maps.rings.is_empty() {
         let (pid, executable) = (process.pid, process.executable.to_string());
         return Err(if maps.has_shim {
@@ -50,11 +58,11 @@ pub(super) fn newest(process: Process, maps: &Maps) -> Result<Opened, AttachErro
     }
     let (mut best, mut failure): (Option<(Reader, &Mapping)>, _) = (None, None);
     for mapping in &maps.rings {
-        let opened = open_file(&process, mapping, RING_NAME, false)
+        let opened = open_file(process, mapping, RING_NAME, false)
             .and_then(|file| {
                 Reader::open(file).map_err(|source| AttachError::Ring { pid: process.pid, source })
             })
-            .and_then(|reader| is_of(&process, &reader).map(|()| reader));
+            .and_then(|reader| is_of(process, &reader).map(|()| reader));
         match opened {
             Ok(reader) => {
                 let started = |reader: &Reader| reader.writer().anchor_mono_ns;
@@ -68,9 +76,8 @@ pub(super) fn newest(process: Process, maps: &Maps) -> Result<Opened, AttachErro
     let Some((reader, mapping)) = best else {
         return Err(failure.unwrap_or(AttachError::NoControl { pid: process.pid }));
     };
-    let control = control(&process, maps, &reader)?;
-    let range = Some(mapping.range.clone());
-    Ok(Opened { process, reader, control, range })
+    let control = control(process, maps, &reader)?;
+    Ok(Found { reader, control, range: mapping.range.clone() })
 }
 
 /// Opens what a new shim announced. Its process may have ended since: its ring is whole, and is read all the same.

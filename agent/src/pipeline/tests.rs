@@ -1,1 +1,0 @@
-//! The whole pipeline against rings that this process writes.
