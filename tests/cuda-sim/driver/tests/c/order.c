@@ -2,11 +2,13 @@
 #include "driver_api.h"
 #include <time.h>
 
-static volatile int step;
+static volatile int step, gate_is_open;
 
+/* Lasts until the program opens the gate. */
 static void slow_first(void *unused) {
     (void)unused;
-    nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
+    while (!gate_is_open)
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     HOLDS(step == 0);
     step = 1;
 }
@@ -43,10 +45,11 @@ int main(void) {
     OK(cuEventRecord(now, free_running));
     OK(cuEventSynchronize(now));
     HOLDS(step == 0);
+    gate_is_open = 1;
     OK(cuStreamSynchronize(other));
     HOLDS(step == 3);
     /* An event holds up the stream that waits for it, and no other. */
-    step = 0;
+    step = gate_is_open = 0;
     OK(cuLaunchHostFunc(free_running, slow_first, NULL));
     OK(cuEventRecord(now, free_running));
     EXPECT(NOT_READY, cuEventQuery(now));
@@ -60,6 +63,7 @@ int main(void) {
     OK(cuEventRecord(now, blocking));
     OK(cuEventSynchronize(now));
     HOLDS(step == 0);
+    gate_is_open = 1;
     OK(cuCtxSynchronize());
     HOLDS(step == 2);
     puts("ok");
