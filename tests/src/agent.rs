@@ -43,11 +43,14 @@ pub fn free_address() -> SocketAddr {
 }
 
 impl Agent {
-    /// `gpu-agent attach --pid`, with OTLP to `receiver` and `arguments` of its own.
+    /// `gpu-agent attach` to all `pids`, with OTLP to `receiver` and `arguments` of its own.
     #[must_use]
-    pub fn attach(pid: u32, receiver: Option<&Receiver>, arguments: &[&str]) -> Self {
+    pub fn attach(pids: &[u32], receiver: Option<&Receiver>, arguments: &[&str]) -> Self {
         let mut command = Command::new(programs::program("gpu-agent"));
-        command.arg("attach").arg("--pid").arg(pid.to_string());
+        command.arg("attach");
+        for pid in pids {
+            command.args(["--pid", &pid.to_string()]);
+        }
         Self::start(command, receiver, arguments, &[])
     }
 
@@ -111,14 +114,21 @@ impl Agent {
         found
     }
 
-    /// Waits until a target is in `state`.
-    pub fn until_target_is(&mut self, state: &str) {
-        self.scrape_until(&format!("a target that is {state}"), |samples| {
+    /// Waits until at least `count` targets are in `state`.
+    pub fn until_targets_are(&mut self, count: u32, state: &str) {
+        self.scrape_until(&format!("{count} targets that are {state}"), |samples| {
             let in_state = |sample: &&Sample| {
                 sample.name == "gpu_agent_targets" && sample.labels.get("state").is_some_and(|s| s == state)
             };
-            samples.iter().find(in_state).filter(|sample| sample.value >= 1.0).map(drop)
+            samples.iter().find(in_state).filter(|sample| sample.value >= f64::from(count)).map(drop)
         });
+    }
+
+    /// Asks it to end, and waits for that.
+    #[must_use]
+    pub fn terminate(self) -> Left {
+        self.process.signal(rustix::process::Signal::TERM);
+        self.finish()
     }
 
     /// Waits for its end.

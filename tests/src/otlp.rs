@@ -46,6 +46,15 @@ impl Receiver {
     }
 }
 
+/// The metrics that [`observed`] reads.
+const COUNTED: [&str; 5] = [
+    "gpu.kernel.executions",
+    "gpu.memory.operations",
+    "gpu.memory.transfer.bytes",
+    "gpu.graph.launches",
+    "gpu_agent.records",
+];
+
 /// The counts in `requests`, of the process `pid`: the sum of deltas, or the last cumulative value.
 #[must_use]
 pub fn observed(requests: &[Value], pid: u32) -> Observed {
@@ -54,9 +63,10 @@ pub fn observed(requests: &[Value], pid: u32) -> Observed {
         for metric in request["metrics"].as_array().into_iter().flatten() {
             let name = metric["name"].as_str().unwrap_or_default();
             let cumulative = metric["temporality"] == "cumulative";
-            if metric["kind"] != "sum" || metric["monotonic"] != true {
+            if !COUNTED.contains(&name) {
                 continue;
             }
+            assert!(metric["kind"] == "sum" && metric["monotonic"] == true, "no counter: {metric}");
             for point in metric["points"].as_array().into_iter().flatten() {
                 let attributes = &point["attributes"];
                 if attributes["process.pid"].as_u64() != Some(pid.into()) {
