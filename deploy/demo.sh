@@ -51,7 +51,7 @@ echo "workload: pid $workload; attaching for $seconds s"
 echo go >&3
 exec 3>&-
 "$bin/gpu-agent" attach --pid "$workload" --table --duration "${seconds}s" --listen "$listen" \
-    --log-json "$scratch/events.jsonl"
+    --json-log "$scratch/events.jsonl"
 wait "$workload"
 workload=
 
