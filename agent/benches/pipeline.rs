@@ -6,7 +6,13 @@
 //!
 //! `cargo bench -p gpu-agent --bench pipeline`
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on must say so at once")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark that cannot go on must say so at once"
+)]
 
 use std::hint::black_box;
 use std::os::fd::AsFd;

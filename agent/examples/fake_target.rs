@@ -18,6 +18,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test's process that cannot go on must say so at once"
 )]
 
