@@ -196,7 +196,12 @@ mod tests {
         /// What CUPTI does when it completes a buffer with these records, but for the outlet.
         #[allow(unsafe_code, reason = "CUPTI writes into the buffer")]
         fn complete(&self, records: &[u8]) {
-            let memory = self.pool.take(false).unwrap().memory.as_ptr();
+            let taken = std::iter::repeat_with(|| self.pool.take(false)).find_map(|taken| {
+                // All are in the queue of a thread that Linux has stopped inside: let it go on.
+                taken.is_none().then(std::thread::yield_now);
+                taken
+            });
+            let memory = taken.unwrap().memory.as_ptr();
             // SAFETY: a buffer that was just taken, and is larger than any test's records.
             unsafe { memory.copy_from_nonoverlapping(records.as_ptr(), records.len()) };
             assert!(self.pool.complete(memory, records.len()));
