@@ -70,20 +70,26 @@ impl Aggregator {
         Self { limits, units: Units::new(), shared, targets: Vec::new() }
     }
 
-    /// Adds a target, observed from `start_unix_ns` on. An ended target with the same attributes gives way: two series
-    /// must not have one identity.
+    /// Adds a target, observed from `start_unix_ns` on. If one with the same attributes has ended, its series go on: two
+    /// series must not have one identity, and nothing that was counted may vanish.
     pub fn add_target(&mut self, id: TargetId, process: &Process, start_unix_ns: u64) {
-        let index = id.0 as usize;
-        for target in &mut self.targets {
-            if target.as_ref().is_some_and(|target| target.has_ended() && target.is_of(process)) {
-                self.shared.drop_series(target);
+        let is_before = |target: &&mut Option<TargetSeries>| {
+            target.as_ref().is_some_and(|target| target.is_ended(process))
+        };
+        let before = self.targets.iter_mut().find(is_before).and_then(Option::take);
+        let series = match before {
+            Some(mut series) => {
+                series.resume(id);
+                series
             }
-        }
+            None => TargetSeries::new(id, process, start_unix_ns),
+        };
+        let index = id.0 as usize;
         while self.targets.len() <= index {
             self.targets.push(None);
         }
         if let Some(slot) = self.targets.get_mut(index) {
-            *slot = Some(TargetSeries::new(id, process, start_unix_ns));
+            *slot = Some(series);
         }
     }
 
@@ -102,11 +108,12 @@ impl Aggregator {
         }
     }
 
-    /// The target has ended: nothing comes any more. Its series stay for the grace period.
-    pub fn end_target(&mut self, target: TargetId, now_ktime_ns: u64) {
-        let Some(Some(series)) = self.targets.get_mut(target.0 as usize) else { return };
-        series.end(now_ktime_ns, &self.units);
-        self.shared.allocations.forget(target);
+    /// Nothing comes from the target any more, because its process has exited (or runs another program), or because it
+    /// was let go. Its series stay for the grace period.
+    pub fn end_target(&mut self, target: TargetId, now_ktime_ns: u64, has_exited: bool) {
+        if let Some(Some(series)) = self.targets.get_mut(target.0 as usize) {
+            series.end(now_ktime_ns, has_exited, &self.units, &mut self.shared);
+        }
     }
 
     /// Every second or so: bandwidths, calls that wait, series of processes that ended long ago.
@@ -116,7 +123,7 @@ impl Aggregator {
             if series.is_past(now_ktime_ns, self.limits.grace_ns) {
                 self.shared.drop_series(target);
             } else {
-                series.tick(now_ktime_ns, &self.units);
+                series.tick(now_ktime_ns, &self.units, &mut self.shared);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Each stage, and the modules of this crate that it may import besides itself.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("event", &[]),
     ("semconv", &[]),
     ("clock", &[]),
@@ -16,7 +16,8 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("identity", &["event"]),
     ("decode", &["event"]),
     ("aggregate", &["event", "semconv", "classes", "cuda"]),
-    ("source", &["event", "identity", "classes", "decode"]),
+    ("capability", &[]),
+    ("source", &["event", "identity", "capability", "classes", "decode"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
     ("export", &["event", "semconv", "classes", "aggregate", "config"]),
     ("table", &["semconv", "aggregate", "pipeline", "source"]),

@@ -49,6 +49,7 @@
 
 pub mod aggregate;
 pub mod bench;
+pub mod capability;
 pub mod classes;
 pub mod cli;
 pub mod clock;

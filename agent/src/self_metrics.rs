@@ -3,6 +3,7 @@
 //! Enters: counts of the stages. Leaves: points of the `gpu_agent.*` instruments. Refuses: to merge fates: lost, dropped,
 //! unknown and malformed stay four numbers, and at each stage they add up to what the stage before passed on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -17,25 +18,33 @@ use crate::source::cupti::Hops;
 
 mod cost;
 
-/// Records by stage and fate, and the targets' states.
+/// Records by stage and fate, and the targets' states. Targets with the same attributes (a process that runs another
+/// program now) make one series, as theirs do.
 pub fn targets(targets: &[TargetStatus], builder: &mut Builder) {
+    let mut by_identity = BTreeMap::<(u32, &str), (u64, Hops)>::new();
     for status in targets {
-        builder.starting(status.start_unix_ns);
-        let scope: [(&str, Arc<str>); 2] = [
-            (attribute::PID, Arc::from(status.info.pid.to_string())),
-            (attribute::EXECUTABLE, Arc::from(status.info.executable.as_str())),
+        let identity = (status.info.pid.0, status.info.executable.as_str());
+        let (start_unix_ns, hops) = by_identity.entry(identity).or_insert((u64::MAX, Hops::default()));
+        *start_unix_ns = status.start_unix_ns.min(*start_unix_ns);
+        *hops = hops.plus(&status.hops).plus(&status.past);
+    }
+    for ((pid, executable), (start_unix_ns, hops)) in by_identity {
+        builder.starting(start_unix_ns);
+        let scope = [
+            (attribute::PID, Arc::from(pid.to_string())),
+            (attribute::EXECUTABLE, Arc::<str>::from(executable)),
         ];
-        for (hop, outcome, count) in records(&status.hops) {
+        for (hop, outcome, count) in records(&hops) {
             let mut attributes = scope.to_vec();
             attributes.extend([(attribute::HOP, Arc::from(hop)), (attribute::OUTCOME, Arc::from(outcome))]);
             builder.push(&instruments::OWN_RECORDS, &Attributes::from(attributes), Value::Counter(count));
         }
         let scope = Attributes::from(scope);
         for (instrument, value) in [
-            (&instruments::OWN_METADATA, Value::Counter(status.hops.metadata)),
-            (&instruments::OWN_NAMES_FULL, Value::Counter(status.hops.names_full)),
-            (&instruments::OWN_CUPTI_ERRORS, Value::Counter(status.hops.cupti_errors)),
-            (&instruments::OWN_SHIM_CPU, Value::CounterF64(status.hops.shim_copy_ns as f64 / 1e9)),
+            (&instruments::OWN_METADATA, Value::Counter(hops.metadata)),
+            (&instruments::OWN_NAMES_FULL, Value::Counter(hops.names_full)),
+            (&instruments::OWN_CUPTI_ERRORS, Value::Counter(hops.cupti_errors)),
+            (&instruments::OWN_SHIM_CPU, Value::CounterF64(hops.shim_copy_ns as f64 / 1e9)),
         ] {
             builder.push(instrument, &scope, value);
         }
@@ -111,3 +120,48 @@ pub fn agent(poll_interval_ns: u64, builder: &mut Builder) {
 }
 
 pub use cost::{Cost, now as cost_now};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::targets;
+    use crate::aggregate::builder::Builder;
+    use crate::aggregate::snapshot::Value;
+    use crate::event::{Pid, TargetId};
+    use crate::export::TargetInfo;
+    use crate::pipeline::{State, TargetStatus};
+    use crate::source::cupti::Hops;
+
+    fn status(id: u32, pid: u32, decoded: u64) -> TargetStatus {
+        TargetStatus {
+            id: TargetId(id),
+            info: Arc::new(TargetInfo { pid: Pid(pid), executable: "serve".into(), simulated: false }),
+            state: State::Ended,
+            why: String::new(),
+            hops: Hops { decoded, ..Hops::default() },
+            past: Hops::default(),
+            versions: (0, 0),
+            start_unix_ns: 10 + u64::from(id),
+        }
+    }
+
+    #[test]
+    fn no_two_points_have_the_same_attributes() {
+        let mut builder = Builder::new(100);
+        targets(&[status(0, 7, 10), status(1, 7, 5), status(2, 8, 1)], &mut builder);
+        let snapshot = builder.finish();
+        for family in &snapshot.families {
+            let mut seen: Vec<_> =
+                family.points.iter().map(|point| format!("{:?}", point.attributes)).collect();
+            seen.sort();
+            let all = seen.len();
+            seen.dedup();
+            assert_eq!(seen.len(), all, "{}", family.instrument.name);
+        }
+        let records =
+            snapshot.families.iter().find(|family| family.instrument.name == "gpu_agent.records").unwrap();
+        let fifteen = records.points.iter().find(|point| matches!(point.value, Value::Counter(15)));
+        assert_eq!(fifteen.unwrap().start_unix_ns, 10, "the first one's start");
+    }
+}

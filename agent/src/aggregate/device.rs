@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::builder::Builder;
-use super::calls::Calls;
+use super::calls::{Calls, Paired};
 use super::limits::Budget;
 use super::scope::Scope;
 use super::snapshot::{Attributes, Value};
@@ -37,20 +37,12 @@ pub(super) struct DeviceSeries {
     info: Attributes,
     kernels: Kernels,
     calls: Calls,
+    orphan_reduces: u64,
     attention: [Option<Timed>; USE_V1.len()],
     cache_update: Option<Timed>,
     graphs: Option<Timed>,
     transfers: Vec<Transfer>,
     memory: Vec<MemoryUse>,
-}
-
-/// What a kernel record was, besides one execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// Nothing to add.
-    Plain,
-    /// A reduce kernel whose main kernel was never seen.
-    OrphanReduce,
 }
 
 impl DeviceSeries {
@@ -63,6 +55,7 @@ impl DeviceSeries {
             scope,
             kernels: Kernels::default(),
             calls: Calls::default(),
+            orphan_reduces: 0,
             attention: [None, None, None],
             cache_update: None,
             graphs: None,
@@ -105,21 +98,14 @@ impl DeviceSeries {
         name: &Arc<KernelName>,
         units: &Units,
         budget: &mut Budget,
-    ) -> Seen {
+    ) {
         self.kernels.observe(kernel, name, self.description.as_ref(), &self.scope, units, budget);
-        match name.operation {
-            None => Seen::Plain,
-            Some(operation) => self.operation(operation, kernel, units, budget),
+        if let Some(operation) = name.operation {
+            self.operation(operation, kernel, units, budget);
         }
     }
 
-    fn operation(
-        &mut self,
-        operation: Operation,
-        kernel: &Kernel,
-        units: &Units,
-        budget: &mut Budget,
-    ) -> Seen {
+    fn operation(&mut self, operation: Operation, kernel: &Kernel, units: &Units, budget: &mut Budget) {
         let duration = (!kernel.incomplete).then(|| kernel.interval.duration_ns());
         match operation {
             Operation::CacheUpdate => {
@@ -135,20 +121,36 @@ impl DeviceSeries {
                 series.count();
                 series.observe_some(&units.gpu_ms, duration);
             }
+            Operation::PagedAttention { use_v1: Some(false) } => {
+                self.attention(Some(false), budget).count();
+                self.second(kernel, true, units, budget);
+            }
             Operation::PagedAttention { use_v1 } => {
-                let finished = if use_v1 == Some(false) { self.calls.main(kernel) } else { duration };
                 let series = self.attention(use_v1, budget);
                 series.count();
-                series.observe_some(&units.gpu_ms, finished);
+                series.observe_some(&units.gpu_ms, duration);
             }
-            Operation::PagedAttentionReduce => match self.calls.reduce(kernel) {
-                Some(duration) => {
-                    self.attention(Some(false), budget).observe_some(&units.gpu_ms, Some(duration));
-                }
-                None => return Seen::OrphanReduce,
-            },
+            Operation::PagedAttentionReduce => self.second(kernel, false, units, budget),
         }
-        Seen::Plain
+    }
+
+    /// A kernel of a v2 call: its time is known once both kernels are.
+    fn second(&mut self, kernel: &Kernel, is_main: bool, units: &Units, budget: &mut Budget) {
+        if kernel.incomplete {
+            return;
+        }
+        let mut calls = std::mem::take(&mut self.calls);
+        calls.push(kernel, is_main, |paired| self.paired(paired, units, budget));
+        self.calls = calls;
+    }
+
+    fn paired(&mut self, paired: Paired, units: &Units, budget: &mut Budget) {
+        match paired {
+            Paired::Call(duration) => {
+                self.attention(Some(false), budget).observe_some(&units.gpu_ms, Some(duration));
+            }
+            Paired::OrphanReduce => self.orphan_reduces += 1,
+        }
     }
 
     fn attention(&mut self, use_v1: Option<bool>, budget: &mut Budget) -> &mut Timed {
@@ -204,14 +206,28 @@ impl DeviceSeries {
     }
 
     /// Every second or so: bandwidths, and calls that waited long enough. `u64::MAX` finishes all calls.
-    pub(super) fn tick(&mut self, now_ktime_ns: u64, units: &Units) {
+    pub(super) fn tick(&mut self, now_ktime_ns: u64, units: &Units, budget: &mut Budget) {
         for transfer in &mut self.transfers {
             transfer.tick();
         }
-        let [_, second, _] = &mut self.attention;
-        if let Some(series) = second {
-            self.calls.expire(now_ktime_ns, |duration| series.observe_some(&units.gpu_ms, Some(duration)));
-        }
+        let mut calls = std::mem::take(&mut self.calls);
+        calls.settle(now_ktime_ns, |paired| self.paired(paired, units, budget));
+        self.calls = calls;
+    }
+
+    /// The process has exited, or runs another program: it holds no memory any more.
+    pub(super) fn release_memory(&mut self) {
+        self.memory.iter_mut().for_each(MemoryUse::release);
+    }
+
+    /// Names will be told anew, with other indexes.
+    pub(super) fn forget_names(&mut self) {
+        self.kernels.forget_names();
+    }
+
+    /// Reduce kernels whose main kernel was never seen.
+    pub(super) fn orphan_reduces(&self) -> u64 {
+        self.orphan_reduces
     }
 
     /// Records counted under `_other`.

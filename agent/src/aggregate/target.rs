@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::allocations::{Added, Allocation};
 use super::builder::Builder;
-use super::device::{DeviceSeries, Seen, TransferKind};
+use super::device::{DeviceSeries, TransferKind};
 use super::host::HostSeries;
 use super::scope::{Process, Scope};
 use super::snapshot::{Attributes, Value};
@@ -26,8 +26,6 @@ struct Orphans {
     free: u64,
     /// An allocation whose free was never seen: its address was given out again.
     allocation: u64,
-    /// The reduce kernel of a v2 call whose main kernel was never seen.
-    reduce: u64,
 }
 
 /// One target's series.
@@ -70,12 +68,9 @@ impl TargetSeries {
         }
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended_ktime_ns.is_some()
-    }
-
-    pub(super) fn is_of(&self, process: &Process) -> bool {
-        self.process == *process
+    /// Whether this is the ended series of such a process.
+    pub(super) fn is_ended(&self, process: &Process) -> bool {
+        self.ended_ktime_ns.is_some() && self.process == *process
     }
 
     pub(super) fn is_past(&self, now_ktime_ns: u64, grace_ns: u64) -> bool {
@@ -99,9 +94,7 @@ impl TargetSeries {
                 // Names are told before the events that mean them.
                 let Some(name) = self.names.get(kernel.name.0 as usize).map(Arc::clone) else { return };
                 let device = self.device(kernel.place.device);
-                if device.kernel(kernel, &name, units, &mut shared.budget) == Seen::OrphanReduce {
-                    self.orphans.reduce += 1;
-                }
+                device.kernel(kernel, &name, units, &mut shared.budget);
             }
             Event::Memcpy(copy) => self.memcpy(copy, units, &mut shared.budget),
             Event::Memset(set) => self.memset(set, units, &mut shared.budget),
@@ -192,15 +185,33 @@ impl TargetSeries {
         self.devices.len() - 1
     }
 
-    pub(super) fn end(&mut self, now_ktime_ns: u64, units: &Units) {
+    /// Nothing comes any more. A process that has exited holds no memory.
+    pub(super) fn end(&mut self, now_ktime_ns: u64, has_exited: bool, units: &Units, shared: &mut Shared) {
         self.ended_ktime_ns = Some(now_ktime_ns);
-        self.tick(u64::MAX, units);
+        self.tick(u64::MAX, units, shared);
+        shared.allocations.forget(self.id);
+        if has_exited {
+            self.devices.iter_mut().for_each(DeviceSeries::release_memory);
+        }
     }
 
-    pub(super) fn tick(&mut self, now_ktime_ns: u64, units: &Units) {
+    /// The same process, or one that looks the same in every attribute, comes again under another id: its series go on.
+    pub(super) fn resume(&mut self, id: TargetId) {
+        self.id = id;
+        self.ended_ktime_ns = None;
+        self.names.clear();
         for device in &mut self.devices {
-            device.tick(now_ktime_ns, units);
+            device.forget_names();
+            device.release_memory();
         }
+    }
+
+    pub(super) fn tick(&mut self, now_ktime_ns: u64, units: &Units, shared: &mut Shared) {
+        let before = shared.budget.used();
+        for device in &mut self.devices {
+            device.tick(now_ktime_ns, units, &mut shared.budget);
+        }
+        self.points += shared.budget.used() - before;
     }
 
     pub(super) fn collect(&self, units: &Units, builder: &mut Builder) {
@@ -214,7 +225,7 @@ impl TargetSeries {
         for (orphan, count) in [
             ("free", self.orphans.free),
             ("allocation", self.orphans.allocation),
-            ("reduce_kernel", self.orphans.reduce),
+            ("reduce_kernel", self.devices.iter().map(DeviceSeries::orphan_reduces).sum()),
         ] {
             let attributes: Attributes =
                 self.scope.attributes(&instruments::OWN_ORPHANS, &[(attribute::ORPHAN, orphan)]);

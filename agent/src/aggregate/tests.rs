@@ -15,6 +15,7 @@ const TARGET: TargetId = TargetId(0);
 struct Fixture {
     aggregator: Aggregator,
     names: u32,
+    executions: u64,
     classifier: Classifier,
 }
 
@@ -22,7 +23,7 @@ impl Fixture {
     fn new(limits: Limits) -> Self {
         let mut aggregator = Aggregator::new(limits);
         aggregator.add_target(TARGET, &process(), 5);
-        Self { aggregator, names: 0, classifier: Classifier::bundled().unwrap() }
+        Self { aggregator, names: 0, executions: 0, classifier: Classifier::bundled().unwrap() }
     }
 
     fn name(&mut self, raw: &str) -> NameId {
@@ -37,9 +38,15 @@ impl Fixture {
         self.on_stream(name, 0, duration_ns);
     }
 
+    /// Executions follow each other in the order of the calls.
     fn on_stream(&mut self, name: NameId, stream: u32, duration_ns: u64) {
         let place = Place { stream: StreamId(stream), ..Place::default() };
-        let kernel = Kernel { name, place, interval: lasting(duration_ns), ..Kernel::default() };
+        let Interval { start_ktime_ns, end_ktime_ns } = lasting(duration_ns);
+        let later = self.executions * 10_000_000;
+        let interval =
+            Interval { start_ktime_ns: start_ktime_ns + later, end_ktime_ns: end_ktime_ns + later };
+        self.executions += 1;
+        let kernel = Kernel { name, place, interval, ..Kernel::default() };
         self.aggregator.observe(TARGET, &Event::Kernel(kernel));
     }
 
@@ -118,6 +125,7 @@ fn a_v2_call_is_one_call_that_lasts_as_long_as_both_its_kernels() {
     fixture.on_stream(first, 1, 1_000_000);
     fixture.on_stream(reduce, 2, 500_000);
     fixture.on_stream(reduce, 1, 500_000);
+    fixture.aggregator.tick(u64::MAX);
     let snapshot = fixture.snapshot();
     assert_eq!(value(&snapshot, "paged_attention_calls", &[("use_v1", "false")]), 2.0);
     assert_eq!(value(&snapshot, "paged_attention_calls", &[("use_v1", "true")]), 1.0);
@@ -139,6 +147,7 @@ fn a_v2_call_without_its_reduce_kernel_is_counted_after_a_while() {
     fixture.aggregator.tick(10_000_000_000);
     assert_eq!(durations(&fixture), 1);
     fixture.kernel(reduce, 1);
+    fixture.aggregator.tick(u64::MAX);
     assert_eq!(value(&fixture.snapshot(), "gpu_agent.orphans", &[("orphan", "reduce_kernel")]), 1.0);
 }
 
@@ -353,7 +362,7 @@ fn an_ended_target_is_shown_for_the_grace_period_and_gives_its_series_back() {
     let mut fixture = Fixture::new(Limits { grace_ns: 100, ..Limits::default() });
     let gemm = fixture.name("gemm_f16");
     fixture.kernel(gemm, 10);
-    fixture.aggregator.end_target(TARGET, 1000);
+    fixture.aggregator.end_target(TARGET, 1000, true);
     fixture.aggregator.tick(1099);
     assert_eq!(value(&fixture.snapshot(), "gpu.kernel.executions", &[]), 1.0);
     fixture.aggregator.tick(1100);
@@ -362,19 +371,41 @@ fn an_ended_target_is_shown_for_the_grace_period_and_gives_its_series_back() {
 }
 
 #[test]
-fn a_process_that_comes_again_replaces_the_ended_one() {
+fn a_process_that_comes_again_goes_on_counting_where_it_stopped() {
     let mut fixture = Fixture::new(Limits::default());
-    let gemm = fixture.name("gemm_f16");
+    let (norm, gemm) = (fixture.name("rms_norm_f16"), fixture.name("gemm_f16"));
+    fixture.kernel(norm, 10);
     fixture.kernel(gemm, 10);
-    fixture.aggregator.end_target(TARGET, 1000);
-    fixture.aggregator.add_target(TargetId(1), &process(), 50);
+    fixture.observe(memory(true, 0x1000, 600));
+    fixture.aggregator.end_target(TARGET, 1000, true);
+    let series = fixture.aggregator.series();
+    let again = TargetId(1);
+    fixture.aggregator.add_target(again, &process(), 50);
+    // The same name under another index.
     let name = Classifier::bundled().unwrap().classify("gemm_f16");
-    fixture.aggregator.add_name(TargetId(1), NameId(0), Arc::new(name));
-    fixture.aggregator.observe(TargetId(1), &Event::Kernel(Kernel::default()));
+    fixture.aggregator.add_name(again, NameId(0), Arc::new(name));
+    fixture.aggregator.observe(again, &Event::Kernel(Kernel { interval: lasting(10), ..Kernel::default() }));
     let snapshot = fixture.snapshot();
-    let found = points(&snapshot, "gpu.kernel.executions", &[]);
+    let found = points(&snapshot, "gpu.kernel.executions", &[("kernel.class", "gemm")]);
     assert_eq!(found.len(), 1, "two series must not have one identity");
-    assert_eq!(found[0].start_unix_ns, 50);
+    assert_eq!(found[0].start_unix_ns, 5);
+    assert_eq!(value(&snapshot, "gpu.kernel.executions", &[("kernel.class", "gemm")]), 2.0);
+    assert_eq!(
+        value(&snapshot, "gpu.memory.usage", &[]),
+        0.0,
+        "a new program holds none of the old one's memory"
+    );
+    assert_eq!(fixture.aggregator.series(), series);
+}
+
+#[test]
+fn a_process_that_has_exited_holds_no_memory_and_one_that_was_let_go_does() {
+    for (has_exited, used) in [(true, 0.0), (false, 600.0)] {
+        let mut fixture = Fixture::new(Limits::default());
+        fixture.observe(memory(true, 0x1000, 600));
+        fixture.aggregator.end_target(TARGET, 1000, has_exited);
+        assert_eq!(value(&fixture.snapshot(), "gpu.memory.usage", &[]), used);
+    }
 }
 
 proptest::proptest! {

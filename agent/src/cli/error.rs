@@ -15,6 +15,9 @@ pub enum Error {
     /// What to collect.
     #[error(transparent)]
     Collect(#[from] pipeline::options::Error),
+    /// Two writers on one stream.
+    #[error("--table and --json-log - both write to stdout; send the log to a file, or leave the table out")]
+    BothOnStdout,
     /// An exporter.
     #[error(transparent)]
     Export(#[from] export::Error),

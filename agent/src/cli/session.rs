@@ -46,6 +46,9 @@ impl Session {
             Some(Destination::File(path)) => Some(path.display().to_string()),
             Some(Destination::Off | Destination::Stdout) | None => None,
         };
+        if common.table && options.json_log.to == Some(Destination::Stdout) {
+            return Err(Error::BothOnStdout);
+        }
         let exporters = options.exporters()?.build()?;
         let metrics_address = exporters.metrics_address();
         let pipeline = Pipeline::start(collect, exporters.stats(), exporters.event_sender())

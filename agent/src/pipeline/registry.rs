@@ -81,6 +81,8 @@ pub struct TargetStatus {
     pub why: String,
     /// Records by stage and fate.
     pub hops: Hops,
+    /// The same of earlier targets with the same attributes, whose entries are gone: their series went on in this one's.
+    pub past: Hops,
     /// `(cuptiGetVersion, cuDriverGetVersion)`, 0 while unknown.
     pub versions: (u32, u32),
     /// When it was attached, Unix nanoseconds.
@@ -144,8 +146,15 @@ impl Registry {
         self.write(|targets| targets.insert(entry.status.id, entry));
     }
 
+    /// Forgets an ended target. What it counted stays with the one that goes on with its series, if there is one.
     pub(super) fn remove(&self, target: TargetId) {
-        self.write(|targets| targets.remove(&target));
+        self.write(|targets| {
+            let Some(gone) = targets.remove(&target) else { return };
+            let heir = targets.values_mut().find(|entry| entry.status.info == gone.status.info);
+            if let Some(heir) = heir {
+                heir.status.past = heir.status.past.plus(&gone.status.hops).plus(&gone.status.past);
+            }
+        });
     }
 
     pub(super) fn add_name(&self, target: TargetId, name: Arc<KernelName>) {
@@ -181,5 +190,41 @@ impl Registry {
 
     fn write<T>(&self, change: impl FnOnce(&mut HashMap<TargetId, Entry>) -> T) -> T {
         change(&mut self.targets.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Registry, State, TargetStatus};
+    use crate::event::{Pid, TargetId};
+    use crate::export::TargetInfo;
+    use crate::source::cupti::Hops;
+
+    fn status(id: u32, decoded: u64) -> TargetStatus {
+        TargetStatus {
+            id: TargetId(id),
+            info: Arc::new(TargetInfo { pid: Pid(7), executable: "serve".into(), simulated: false }),
+            state: State::Ended,
+            why: String::new(),
+            hops: Hops { decoded, ..Hops::default() },
+            past: Hops::default(),
+            versions: (0, 0),
+            start_unix_ns: 0,
+        }
+    }
+
+    #[test]
+    fn what_a_forgotten_target_counted_stays_with_its_heir() {
+        let registry = Registry::default();
+        for (id, decoded) in [(0, 10), (1, 5), (2, 1)] {
+            registry.add(status(id, decoded));
+        }
+        registry.remove(TargetId(0));
+        registry.remove(TargetId(1));
+        let left = registry.targets();
+        assert_eq!(left.len(), 1);
+        assert_eq!((left[0].hops.decoded, left[0].past.decoded), (1, 15));
     }
 }

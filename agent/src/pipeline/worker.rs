@@ -147,6 +147,7 @@ impl Worker {
             state: State::Arming,
             why: String::new(),
             hops: cupti::Hops::default(),
+            past: cupti::Hops::default(),
             versions: target.versions(),
             start_unix_ns,
         });
@@ -248,7 +249,8 @@ impl Worker {
         let Attached { id, mut target } = attached;
         let hops = target.hops();
         let pid = target.process().pid;
-        lock(&self.shared.aggregator).end_target(id, mono_ns());
+        let has_exited = target.fate() != Fate::Running;
+        lock(&self.shared.aggregator).end_target(id, mono_ns(), has_exited);
         self.shared.registry.update(id, |status| {
             status.state = State::Ended;
             status.why = String::new();

@@ -60,7 +60,8 @@ impl Table {
     #[must_use]
     pub fn new(snapshot: &Snapshot, targets: Vec<TargetStatus>) -> Self {
         let points = Points(snapshot);
-        let hops = targets.iter().fold(Hops::default(), |sum, target| sum.plus(&target.hops));
+        let hops =
+            targets.iter().fold(Hops::default(), |sum, target| sum.plus(&target.hops).plus(&target.past));
         let memory = sum_by(points.of(&instruments::MEMORY_USAGE), &[attribute::MEMORY_KIND]);
         let errors = sum_by(points.of(&instruments::ERRORS), &[attribute::FUNCTION, attribute::ERROR]);
         let dropped = points

@@ -121,3 +121,10 @@ fn run_hands_signals_to_the_program() {
     assert!(killed.success());
     assert_eq!(agent.wait().unwrap().code(), Some(42));
 }
+
+#[test]
+fn table_and_log_do_not_share_stdout() {
+    let output = agent(&["attach", "--pid", "1", "--table", "--json-log", "-"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("both write to stdout"), "{}", stderr(&output));
+}

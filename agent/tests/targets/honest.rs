@@ -82,6 +82,8 @@ fn a_program_that_replaces_itself_is_followed() {
     let targets = pipeline.shared().registry().targets();
     let decoded: Vec<u64> = targets.iter().map(|target| target.hops.decoded).collect();
     assert_eq!(decoded, [10, 7]);
-    // Same pid, same program: one identity, so the new program's series take the place of the old one's.
-    assert_eq!(counter(&snapshot(pipeline.shared()), "gpu.kernel.executions", &[]), 7);
+    // Same pid, same program: one identity, which goes on counting.
+    let snapshot = snapshot(pipeline.shared());
+    assert_eq!(counter(&snapshot, "gpu.kernel.executions", &[]), 17);
+    assert_accounted(&snapshot);
 }

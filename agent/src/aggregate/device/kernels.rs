@@ -100,6 +100,10 @@ impl Kernels {
         index
     }
 
+    pub(super) fn forget_names(&mut self) {
+        self.by_name.clear();
+    }
+
     pub(super) fn label(&mut self, scope: &Scope) {
         for series in &mut self.series {
             series.label(scope);

@@ -54,6 +54,10 @@ impl MemoryUse {
         self.used_bytes = self.used_bytes.saturating_sub(size_bytes);
     }
 
+    pub(super) fn release(&mut self) {
+        self.used_bytes = 0;
+    }
+
     pub(super) fn collect(&self, builder: &mut Builder) {
         let [allocations, frees, used] = &self.labels;
         builder.push(&instruments::MEMORY_OPERATIONS, allocations, Value::Counter(self.allocations));

@@ -6,8 +6,9 @@ use std::io;
 
 use gpu_agent_ring::{LeaseError, OpenError};
 
+use crate::capability::Capabilities;
 use crate::event::Pid;
-use crate::identity::IdentityError;
+use crate::identity::{IdentityError, Process};
 
 /// Why a target cannot be attached to.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,8 @@ pub enum AttachError {
     Identity(#[from] IdentityError),
     /// The process may not be looked into.
     #[error(
-        "process {pid} belongs to user {uid}, and this agent may not read its {what}: {source}; run the agent as that user or as root, or give it CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE"
+        "process {pid} belongs to user {uid}, and this agent may not read its {what}: {source}; run the agent as that user or as root{}",
+        way_out(*.missing)
     )]
     Denied {
         /// The process.
@@ -26,6 +28,8 @@ pub enum AttachError {
         uid: u32,
         /// What was asked for.
         what: &'static str,
+        /// Capabilities that this agent lacks; empty if it has all that could help.
+        missing: &'static str,
         /// The refusal.
         source: io::Error,
     },
@@ -123,4 +127,20 @@ pub enum AttachError {
         /// Who, and for how long.
         source: LeaseError,
     },
+}
+
+impl AttachError {
+    /// A refusal by the permissions of `process`.
+    pub(super) fn denied(process: &Process, what: &'static str, source: io::Error) -> Self {
+        let missing = Capabilities::own().missing();
+        Self::Denied { pid: process.pid, uid: process.uid, what, missing, source }
+    }
+}
+
+fn way_out(missing: &str) -> String {
+    match missing {
+        // The rest is up to a security module or a user namespace.
+        "" => ", outside of user namespaces and confinement (SELinux, AppArmor)".to_owned(),
+        missing => format!(", or give it {missing}"),
+    }
 }

@@ -42,9 +42,7 @@ pub(super) struct Mapping {
 pub(super) fn read(process: &Process) -> Result<Maps, AttachError> {
     let path = process.path("maps");
     let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::PermissionDenied => {
-            AttachError::Denied { pid: process.pid, uid: process.uid, what: "memory map", source }
-        }
+        io::ErrorKind::PermissionDenied => AttachError::denied(process, "memory map", source),
         _ if process.has_ended() => AttachError::Reused { pid: process.pid },
         _ => AttachError::Proc { path: path.clone(), source },
     };

@@ -140,22 +140,10 @@ fn open_file(process: &Process, mapping: &Mapping, name: &str, write: bool) -> R
         Err(error) => error,
     };
     match descriptor(process, mapping, name) {
-        Ok(Some(path)) => options(&path).map_err(|source| AttachError::Denied {
-            pid: process.pid,
-            uid: process.uid,
-            what: "ring",
-            source,
-        }),
-        Ok(None) => Err(AttachError::Denied {
-            pid: process.pid,
-            uid: process.uid,
-            what: "mapped files",
-            source: denied,
-        }),
+        Ok(Some(path)) => options(&path).map_err(|source| AttachError::denied(process, "ring", source)),
+        Ok(None) => Err(AttachError::denied(process, "mapped files", denied)),
         Err(_) if process.has_ended() => Err(AttachError::Reused { pid: process.pid }),
-        Err(source) => {
-            Err(AttachError::Denied { pid: process.pid, uid: process.uid, what: "descriptors", source })
-        }
+        Err(source) => Err(AttachError::denied(process, "descriptors", source)),
     }
 }
 
