@@ -72,8 +72,10 @@ impl Agent {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listen = free_address();
-        command.args(["--listen", &listen.to_string(), "--log-filter", json_log::FILTER, "--json-log"]);
-        command.arg(folder.path().join("events.jsonl"));
+        command.args(["--listen", &listen.to_string(), "--log-filter", json_log::FILTER]);
+        if !arguments.contains(&"--json-log") {
+            command.arg("--json-log").arg(folder.path().join("events.jsonl"));
+        }
         if let Some(receiver) = receiver {
             command.args([
                 "--otlp-endpoint",

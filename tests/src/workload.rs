@@ -4,7 +4,7 @@
 //! what it did. Refuses: a real device.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -18,6 +18,7 @@ pub struct Start {
     simulator: String,
     arguments: Vec<OsString>,
     shim: bool,
+    program: Option<PathBuf>,
     variables: Vec<(OsString, OsString)>,
 }
 
@@ -32,6 +33,13 @@ impl Start {
     #[must_use]
     pub fn bare(mut self) -> Self {
         self.shim = false;
+        self
+    }
+
+    /// Another program than the workload, to be started by `gpu-agent run`.
+    #[must_use]
+    pub fn program(mut self, program: &str) -> Self {
+        self.program = Some(program.into());
         self
     }
 
@@ -57,10 +65,11 @@ impl Start {
         command
     }
 
-    /// The workload's own command line.
+    /// The command line of the program itself.
     #[must_use]
     pub fn line(&self) -> Vec<OsString> {
-        let mut line = vec![programs::program("gpu-agent-workload").into()];
+        let program = self.program.clone().unwrap_or_else(|| programs::program("gpu-agent-workload"));
+        let mut line = vec![program.into()];
         line.extend(self.arguments.iter().cloned());
         line
     }
@@ -113,7 +122,7 @@ impl Workload {
 #[must_use]
 pub fn report(finished: &Finished) -> Value {
     assert!(finished.status.success(), "{}\n-- stderr\n{}", finished.status, finished.stderr);
-    let line = finished.stdout.lines().find(|line| line.starts_with('{')).expect("a report");
+    let line = finished.stdout.lines().find(|line| line.starts_with("{\"workload\"")).expect("a report");
     let report: Value = serde_json::from_str(line).expect("a report");
     assert_eq!(report["workload"]["simulated"], true);
     report["workload"].clone()

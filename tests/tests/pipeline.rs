@@ -19,25 +19,6 @@ enum Losses {
     UnknownOnTop,
 }
 
-/// A way in which CUPTI may behave: settings of the simulated device, and what follows from them.
-const FAILURES: [(&str, &str, Losses); 11] = [
-    ("plain", "", Losses::None),
-    ("late", "late_ms=15", Losses::None),
-    ("partial", "partial=on", Losses::None),
-    ("dropped", "drop_every=7", Losses::DroppedByCupti),
-    ("reordered", "reorder=on", Losses::None),
-    ("incomplete", "incomplete=on", Losses::None),
-    ("larger", "larger=64", Losses::None),
-    ("unknown", "unknown_kind=on", Losses::UnknownOnTop),
-    ("slow", "slow_complete_us=2000", Losses::None),
-    ("busy at first", "subscriber=busy:50", Losses::None),
-    (
-        "all at once",
-        "late_ms=5,partial=on,drop_every=11,reorder=on,incomplete=on,larger=8",
-        Losses::DroppedByCupti,
-    ),
-];
-
 /// Threads, devices, graphs.
 const SHAPES: [(&str, &[&str]); 8] = [
     ("1 thread", &["--threads", "1"]),
@@ -58,13 +39,12 @@ struct Bench {
 }
 
 /// Runs one case; everything that is wrong with it.
-fn run(generation: u32, failure: (&str, &str, Losses), shape: (&str, &[&str]), bench: &Bench) -> Vec<String> {
-    let (_, settings, losses) = failure;
+fn run(generation: u32, settings: &str, losses: Losses, shape: &[&str], bench: &Bench) -> Vec<String> {
     let simulator = format!("compute=model,clock=virtual,kernel_us=2,quiet=on,cupti_gen={generation}");
     let simulator = if settings.is_empty() { simulator } else { format!("{simulator},{settings}") };
     let start = Start::new(&simulator)
         .arguments(["--layers", "1", "--batch", "1", "--prompt", "4", "--tokens", "8"])
-        .arguments(shape.1.iter().copied());
+        .arguments(shape.iter().copied());
     let mut workload = start.ready();
     let pid = workload.pid();
     let pids = [pid, bench.idle.pid()];
@@ -115,49 +95,48 @@ fn unbalanced(observed: &Observed) -> Option<String> {
     (!balanced).then(|| format!("hops do not add up: {:?}", observed.fates))
 }
 
-/// All cases of one generation, as many at a time as there are cores.
-fn run_generation(generation: u32) {
+/// All shapes of program on one simulated device.
+fn run_shapes(generation: u32, settings: &str, losses: Losses) {
     let Some(python) = programs::python() else { return };
-    let cases: Vec<_> =
-        FAILURES.iter().flat_map(|failure| SHAPES.iter().map(move |shape| (*failure, *shape))).collect();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let wrong = std::sync::Mutex::new(Vec::new());
-    let workers = std::thread::available_parallelism().map_or(2, usize::from).min(8);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                let idle = Start::new("compute=off,quiet=on").ready();
-                let bench = Bench { receiver: Receiver::start(&python, &[]), idle };
-                while let Some((failure, shape)) =
-                    cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-                {
-                    let found = run(generation, *failure, *shape, &bench);
-                    let name = format!("generation {generation}, {}, {}", failure.0, shape.0);
-                    wrong.lock().unwrap().extend(found.into_iter().map(|what| format!("{name}: {what}")));
-                }
-            });
-        }
-    });
-    let wrong = wrong.into_inner().unwrap();
+    let idle = Start::new("compute=off,quiet=on").ready();
+    let bench = Bench { receiver: Receiver::start(&python, &[]), idle };
+    let mut wrong = Vec::new();
+    for (name, shape) in SHAPES {
+        let found = run(generation, settings, losses, shape, &bench);
+        wrong.extend(found.into_iter().map(|what| format!("{name}: {what}")));
+    }
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-#[test]
-fn generation_9_agrees_with_the_ground_truth() {
-    run_generation(9);
+/// The ways in which CUPTI may behave: settings of the simulated device, and what follows from them.
+macro_rules! agrees_with_the_ground_truth {
+    ($($generation:literal in $module:ident),* $(,)?) => {$(
+        mod $module {
+            use super::{Losses, run_shapes};
+
+            agrees_with_the_ground_truth! {
+                @cases $generation:
+                plain = "", None;
+                with_late_timestamps = "late_ms=15", None;
+                with_partial_buffers = "partial=on", None;
+                with_records_that_cupti_drops = "drop_every=7", DroppedByCupti;
+                with_records_out_of_order = "reorder=on", None;
+                with_incomplete_records = "incomplete=on", None;
+                with_records_of_a_newer_cupti = "larger=64", None;
+                with_records_of_unknown_kinds = "unknown_kind=on", UnknownOnTop;
+                with_slow_buffers = "slow_complete_us=2000", None;
+                after_another_profiler_has_left = "subscriber=busy:50", None;
+                with_all_of_it =
+                    "late_ms=5,partial=on,drop_every=11,reorder=on,incomplete=on,larger=8", DroppedByCupti;
+            }
+        }
+    )*};
+    (@cases $generation:literal: $($case:ident = $settings:literal, $losses:ident;)*) => {$(
+        #[test]
+        fn $case() {
+            run_shapes($generation, $settings, Losses::$losses);
+        }
+    )*};
 }
 
-#[test]
-fn generation_10_agrees_with_the_ground_truth() {
-    run_generation(10);
-}
-
-#[test]
-fn generation_11_agrees_with_the_ground_truth() {
-    run_generation(11);
-}
-
-#[test]
-fn generation_13_agrees_with_the_ground_truth() {
-    run_generation(13);
-}
+agrees_with_the_ground_truth!(9 in generation_9, 10 in generation_10, 11 in generation_11, 13 in generation_13);
