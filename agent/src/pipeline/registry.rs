@@ -29,13 +29,15 @@ pub enum State {
     Failed,
     /// Another agent holds the lease.
     LeaseLost,
+    /// The process has done its last CUDA work, and is about to end.
+    Finished,
     /// The process has ended, or runs another program.
     Ended,
 }
 
 impl State {
     /// All states.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Arming,
         Self::Armed,
         Self::Busy,
@@ -43,6 +45,7 @@ impl State {
         Self::NoCupti,
         Self::Failed,
         Self::LeaseLost,
+        Self::Finished,
         Self::Ended,
     ];
 
@@ -57,6 +60,7 @@ impl State {
             Self::NoCupti => "no_cupti",
             Self::Failed => "failed",
             Self::LeaseLost => "lease_lost",
+            Self::Finished => "finished",
             Self::Ended => "ended",
         }
     }

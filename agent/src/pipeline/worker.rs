@@ -220,7 +220,7 @@ impl Worker {
             status.versions = versions;
         });
         let health = match state {
-            State::Arming | State::Armed | State::Ended => Status::Healthy,
+            State::Arming | State::Armed | State::Finished | State::Ended => Status::Healthy,
             State::Busy | State::Yielded | State::LeaseLost => Status::Degraded,
             State::NoCupti => Status::Unsupported,
             State::Failed => Status::Failed,
@@ -328,7 +328,8 @@ fn state_of(target: &Target, report: &Report) -> (State, String) {
                 .to_owned(),
         ),
         Some(ShimState::Failed) => (State::Failed, failure()),
-        Some(ShimState::Dormant | ShimState::Finished) | None => (State::Arming, String::new()),
+        Some(ShimState::Finished) => (State::Finished, String::new()),
+        Some(ShimState::Dormant) | None => (State::Arming, String::new()),
     }
 }
 
