@@ -81,7 +81,7 @@ impl Agent {
                 "--otlp-endpoint",
                 &format!("http://{}", receiver.grpc),
                 "--metrics-period-ms",
-                "200",
+                "300",
             ]);
         }
         command.args(arguments).args(last);

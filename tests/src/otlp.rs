@@ -38,11 +38,17 @@ impl Receiver {
         Self { grpc: address("grpc"), http: address("http"), process }
     }
 
-    /// All requests so far.
+    /// How many requests came so far.
     #[must_use]
-    pub fn requests(&self) -> Vec<Value> {
+    pub fn count(&self) -> usize {
+        self.process.stdout().lines().count().saturating_sub(1)
+    }
+
+    /// The requests so far, without the first `earlier`.
+    #[must_use]
+    pub fn requests(&self, earlier: usize) -> Vec<Value> {
         let text = self.process.stdout();
-        text.lines().skip(1).map(|line| serde_json::from_str(line).expect("a request")).collect()
+        text.lines().skip(1 + earlier).map(|line| serde_json::from_str(line).expect("a request")).collect()
     }
 }
 

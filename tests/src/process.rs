@@ -123,7 +123,7 @@ impl Running {
                     self.stderr()
                 );
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
