@@ -6,7 +6,11 @@
 //!
 //! `cargo bench -p gpu-agent --bench exporters`
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on must say so at once")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark that cannot go on must say so at once"
+)]
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -62,7 +66,13 @@ fn kernel(number: u32) -> Kernel {
     let start_ktime_ns = 1_000_000 + u64::from(number) * 1000;
     let end_ktime_ns = start_ktime_ns + 2000 + (u64::from(number) * 7919) % 50_000;
     let interval = Interval { start_ktime_ns, end_ktime_ns };
-    Kernel { interval, name: NameId(number % NAMES), grid: [64, 1, 1], block: [128, 1, 1], ..Kernel::default() }
+    Kernel {
+        interval,
+        name: NameId(number % NAMES),
+        grid: [64, 1, 1],
+        block: [128, 1, 1],
+        ..Kernel::default()
+    }
 }
 
 fn name(number: u32) -> String {
@@ -252,7 +262,9 @@ async fn lines() {
     let classifier = Classifier::bundled().unwrap();
     let known = Arc::new(Known((0..NAMES).map(|number| classifier.classify(&name(number))).collect()));
     let folder = tempfile::tempdir().unwrap();
-    for (what, path) in [("/dev/null", PathBuf::from("/dev/null")), ("a file", folder.path().join("log.json"))] {
+    for (what, path) in
+        [("/dev/null", PathBuf::from("/dev/null")), ("a file", folder.path().join("log.json"))]
+    {
         let options = json_log::Options {
             to: Some(json_log::Destination::File(path)),
             filter: Some("kernel=debug".parse().unwrap()),

@@ -16,13 +16,13 @@ use tokio::time::Instant;
 
 use super::rig::{Receiver, START_NS, Series, python, series, snapshot};
 
-pub fn exporter(options: Options) -> Exporter {
+pub(super) fn exporter(options: Options) -> Exporter {
     let attributes = Some("service.namespace=test".parse().unwrap());
     let resource = resource::Options { service_name: None, attributes }.resolve();
     options.resolve().unwrap().unwrap().build(&resource).unwrap()
 }
 
-pub async fn push(exporter: &mut Exporter, snapshot: Arc<Snapshot>) {
+pub(super) async fn push(exporter: &mut Exporter, snapshot: Arc<Snapshot>) {
     exporter.export(snapshot, Instant::now() + Duration::from_secs(20)).await.unwrap();
 }
 

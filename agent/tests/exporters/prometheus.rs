@@ -10,13 +10,13 @@ use serde_json::Value as Json;
 
 use super::rig::{python, snapshot, wiring};
 
-pub struct Served {
-    pub address: String,
-    pub serving: Serving,
+pub(super) struct Served {
+    pub(super) address: String,
+    pub(super) serving: Serving,
 }
 
 /// The endpoint on a free port.
-pub fn serve(series: u64, options: Options) -> Served {
+pub(super) fn serve(series: u64, options: Options) -> Served {
     let options = Options { listen: Some("127.0.0.1:0".parse().unwrap()), ..options };
     let endpoint = options.resolve().unwrap().build(std::sync::Arc::default()).unwrap();
     let address = endpoint.address().to_string();
@@ -24,7 +24,7 @@ pub fn serve(series: u64, options: Options) -> Served {
 }
 
 /// Status, head and body of a GET on a connection of its own.
-pub fn get(address: &str, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
+pub(super) fn get(address: &str, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();

@@ -14,12 +14,12 @@ use gpu_agent::export::{DeviceInfo, Directory, Health, SnapshotSource, TargetInf
 use gpu_agent::semconv::{INSTRUMENTS, InstrumentKind};
 
 /// When the series of [`snapshot`] began.
-pub const START_NS: u64 = 1_700_000_000_000_000_000;
+pub(super) const START_NS: u64 = 1_700_000_000_000_000_000;
 /// When it was taken.
-pub const TAKEN_NS: u64 = 1_700_000_010_000_000_007;
+pub(super) const TAKEN_NS: u64 = 1_700_000_010_000_000_007;
 
 /// Every instrument with `series` series (one where it has no attributes); values grow with `factor`.
-pub fn snapshot(series: u64, factor: u64) -> Arc<Snapshot> {
+pub(super) fn snapshot(series: u64, factor: u64) -> Arc<Snapshot> {
     let families = INSTRUMENTS.iter().enumerate().map(|(index, instrument)| {
         let series = if instrument.attributes.is_empty() { 1 } else { series };
         let points = (0..series).map(|number| {
@@ -65,7 +65,7 @@ fn histogram(total: u64, bounds: usize) -> Histogram {
 }
 
 /// Serves one snapshot, knows nothing else, and is always well.
-pub struct Fixed(pub Arc<Snapshot>);
+pub(super) struct Fixed(Arc<Snapshot>);
 
 impl SnapshotSource for Fixed {
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -100,14 +100,14 @@ impl Health for Fixed {
     }
 }
 
-pub fn wiring(snapshot: Arc<Snapshot>) -> Wiring {
+pub(super) fn wiring(snapshot: Arc<Snapshot>) -> Wiring {
     let fixed = Arc::new(Fixed(snapshot));
     let (source, directory, health) = (Arc::clone(&fixed), Arc::clone(&fixed), fixed);
     Wiring { source, directory, health }
 }
 
 /// Python with the counterparts in it, or `None` and a line that says why.
-pub fn python() -> Option<PathBuf> {
+pub(super) fn python() -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tools/venv.sh");
     let output = Command::new(script).output().expect("tests/tools/venv.sh can be started");
     if output.status.code() == Some(75) {
@@ -120,17 +120,17 @@ pub fn python() -> Option<PathBuf> {
 }
 
 /// `tests/tools/otlp_receiver.py`, running.
-pub struct Receiver {
+pub(super) struct Receiver {
     child: Child,
     lines: mpsc::Receiver<serde_json::Value>,
     /// `host:port`
-    pub grpc: String,
+    pub(super) grpc: String,
     /// `host:port`
-    pub http: String,
+    pub(super) http: String,
 }
 
 impl Receiver {
-    pub fn start(python: &Path, arguments: &[&str]) -> Self {
+    pub(super) fn start(python: &Path, arguments: &[&str]) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tools/otlp_receiver.py");
         let mut child = Command::new(python)
             .arg(script)
@@ -150,7 +150,7 @@ impl Receiver {
     }
 
     /// The next line it printed.
-    pub fn next(&mut self) -> serde_json::Value {
+    pub(super) fn next(&mut self) -> serde_json::Value {
         self.lines.recv_timeout(Duration::from_secs(20)).expect("a line within 20 s")
     }
 }
@@ -173,9 +173,9 @@ impl Drop for Receiver {
 }
 
 /// A series' identity: instrument and attributes.
-pub type Series = (String, BTreeMap<String, String>);
+pub(super) type Series = (String, BTreeMap<String, String>);
 
-pub fn series(name: &str, attributes: &serde_json::Value) -> Series {
+pub(super) fn series(name: &str, attributes: &serde_json::Value) -> Series {
     let attributes = attributes.as_object().expect("attributes are an object");
     let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     (name.to_owned(), attributes.iter().map(|(key, value)| (key.clone(), text(value))).collect())

@@ -289,6 +289,21 @@ mod tests {
     }
 
     #[test]
+    fn docs_logs_md_names_every_target_of_series_and_the_counters_of_what_is_not_written() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/logs.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        for instrument in INSTRUMENTS {
+            let none: Attributes = Arc::new([]);
+            assert!(
+                document.contains(&format!("| `{}` |", target(instrument, &none))),
+                "{}",
+                instrument.name
+            );
+        }
+        assert!(document.contains(instruments::OWN_EXPORT_ITEMS.name));
+    }
+
+    #[test]
     fn every_attribute_becomes_a_plain_field_name() {
         for key in INSTRUMENTS.iter().flat_map(|instrument| instrument.attributes) {
             let field = field(key);

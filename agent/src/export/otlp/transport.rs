@@ -81,14 +81,14 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[derive(Debug)]
 pub(super) enum Connection {
     Grpc(Box<grpc::Grpc>),
-    Http(http::Http),
+    Http(Box<http::Http>),
 }
 
 impl Connection {
     pub(super) fn new(config: &Config) -> Result<Self, tls::TlsError> {
         Ok(match config.protocol {
             Protocol::Grpc => Self::Grpc(Box::new(grpc::Grpc::new(config)?)),
-            Protocol::HttpProtobuf | Protocol::HttpJson => Self::Http(http::Http::new(config)?),
+            Protocol::HttpProtobuf | Protocol::HttpJson => Self::Http(Box::new(http::Http::new(config)?)),
         })
     }
 }

@@ -149,30 +149,68 @@ fn a_kernel_of_a_graph_names_graph_and_node() {
     assert_eq!((&line["graph"], &line["graph_node"]), (&json!(3), &json!(12_884_901_889_u64)));
 }
 
+/// An event of each kind.
+fn one_of_each() -> Vec<Event> {
+    let correlation = CorrelationId(9);
+    vec![
+        kernel(0),
+        Event::Memcpy(Memcpy {
+            interval: SPAN,
+            place: PLACE,
+            correlation,
+            direction: Direction::HostToDevice,
+            source: MemoryKind::Pinned,
+            destination: MemoryKind::Device,
+            destination_device: DeviceId(0),
+            size_bytes: 1_000_000,
+            copies: 1,
+            is_async: true,
+            incomplete: false,
+        }),
+        Event::Memset(Memset {
+            interval: SPAN,
+            place: PLACE,
+            correlation,
+            memory: MemoryKind::Device,
+            size_bytes: 4096,
+            incomplete: false,
+        }),
+        Event::Memory(Memory {
+            ktime_ns: 1,
+            place: PLACE,
+            correlation,
+            is_allocation: true,
+            memory: MemoryKind::Pool,
+            address: u64::MAX,
+            size_bytes: 8,
+        }),
+        Event::Api(Api {
+            interval: SPAN,
+            correlation,
+            is_runtime: false,
+            cbid: 307,
+            thread: ThreadId(77),
+            status: 2,
+        }),
+        Event::Synchronization(Synchronization {
+            interval: SPAN,
+            correlation,
+            context: ContextId(1),
+            stream: StreamId(7),
+            what: "stream",
+        }),
+        Event::Overhead(Overhead { interval: SPAN, what: "buffer_flush" }),
+        Event::GraphTrace(GraphTrace { interval: SPAN, place: PLACE, correlation }),
+        Event::Device(Device { name: "Simulated H200".to_owned(), mig: Some((1, 2)), ..Device::default() }),
+        Event::Context(Context { id: ContextId(1), device: DeviceId(0) }),
+        Event::Session(Session { ktime_ns: 1, armed: true, cupti_version: 26, driver_version: 12_040 }),
+        Event::Dropped(Dropped { ktime_ns: 1, count: 3 }),
+    ]
+}
+
 #[test]
 fn copies_and_memsets_have_size_and_bandwidth() {
-    let copy = Memcpy {
-        interval: SPAN,
-        place: PLACE,
-        correlation: CorrelationId(9),
-        direction: Direction::HostToDevice,
-        source: MemoryKind::Pinned,
-        destination: MemoryKind::Device,
-        destination_device: DeviceId(0),
-        size_bytes: 1_000_000,
-        copies: 1,
-        is_async: true,
-        incomplete: false,
-    };
-    let set = Memset {
-        interval: SPAN,
-        place: PLACE,
-        correlation: CorrelationId(9),
-        memory: MemoryKind::Device,
-        size_bytes: 4096,
-        incomplete: false,
-    };
-    let found = lines("debug", 0, &[Event::Memcpy(copy), Event::Memset(set)]);
+    let found = lines("memcpy=debug,memset=debug", 0, &one_of_each());
     assert_eq!(found[0]["target"], "memcpy");
     assert_eq!(found[0]["direction"], "h2d");
     assert_eq!(found[0]["size_bytes"], 1_000_000);
@@ -204,32 +242,8 @@ fn api_calls_are_host_time_and_carry_their_status() {
 }
 
 #[test]
-fn the_remaining_kinds_have_their_targets_and_levels() {
-    let events = [
-        Event::Memory(Memory {
-            ktime_ns: 1,
-            place: PLACE,
-            correlation: CorrelationId(9),
-            is_allocation: true,
-            memory: MemoryKind::Pool,
-            address: u64::MAX,
-            size_bytes: 8,
-        }),
-        Event::Synchronization(Synchronization {
-            interval: SPAN,
-            correlation: CorrelationId(9),
-            context: ContextId(1),
-            stream: StreamId(7),
-            what: "stream",
-        }),
-        Event::Overhead(Overhead { interval: SPAN, what: "buffer_flush" }),
-        Event::GraphTrace(GraphTrace { interval: SPAN, place: PLACE, correlation: CorrelationId(9) }),
-        Event::Device(Device { name: "Simulated H200".to_owned(), mig: Some((1, 2)), ..Device::default() }),
-        Event::Context(Context { id: ContextId(1), device: DeviceId(0) }),
-        Event::Session(Session { ktime_ns: 1, armed: true, cupti_version: 26, driver_version: 12_040 }),
-        Event::Dropped(Dropped { ktime_ns: 1, count: 3 }),
-    ];
-    let found = lines("debug", 0, &events);
+fn each_kind_has_its_target_and_level() {
+    let found = lines("debug", 0, &one_of_each());
     let places: Vec<(&str, &str)> = found
         .iter()
         .map(|line| (line["target"].as_str().unwrap(), line["level"].as_str().unwrap()))
@@ -237,7 +251,11 @@ fn the_remaining_kinds_have_their_targets_and_levels() {
     assert_eq!(
         places,
         [
+            ("kernel", "DEBUG"),
+            ("memcpy", "DEBUG"),
+            ("memset", "DEBUG"),
             ("memory", "DEBUG"),
+            ("api", "DEBUG"),
             ("sync", "DEBUG"),
             ("overhead", "DEBUG"),
             ("graph", "DEBUG"),
@@ -247,10 +265,10 @@ fn the_remaining_kinds_have_their_targets_and_levels() {
             ("losses", "WARN"),
         ]
     );
-    assert_eq!(found[0]["operation"], "alloc");
-    assert_eq!(found[4]["mig_gpu_instance"], 1);
-    assert_eq!(found[6]["event"], "armed");
-    assert_eq!(found[7]["records"], 3);
+    assert_eq!(found[3]["operation"], "alloc");
+    assert_eq!(found[8]["mig_gpu_instance"], 1);
+    assert_eq!(found[10]["event"], "armed");
+    assert_eq!(found[11]["records"], 3);
 }
 
 #[test]
@@ -265,4 +283,27 @@ fn the_queue_is_asked_for_exactly_the_kinds_whose_lines_are_wanted() {
     assert_eq!(kinds("paged_attention_cache=debug"), [Kernel]);
     assert_eq!(kinds("memcpy=debug"), [Memcpy]);
     assert_eq!(kinds("trace").len(), EventKind::ALL.len());
+}
+
+#[test]
+fn docs_logs_md_explains_every_target_and_every_field() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/logs.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let explained = |name: &str| document.contains(&format!("`{name}`"));
+    for kind in EventKind::ALL {
+        for target in targets(kind).0 {
+            assert!(explained(target), "{target}");
+        }
+    }
+    let Event::Kernel(mut node) = kernel(1) else { unreachable!() };
+    node.place.graph = GraphId(1);
+    let mut incomplete = node;
+    incomplete.incomplete = true;
+    let mut events = one_of_each();
+    events.extend([Event::Kernel(node), Event::Kernel(incomplete)]);
+    for line in lines("trace", 0, &events) {
+        for field in line.as_object().unwrap().keys() {
+            assert!(explained(field), "{field} of {line}");
+        }
+    }
 }

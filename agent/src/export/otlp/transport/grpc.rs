@@ -29,7 +29,7 @@ type Channel = Client<HttpsConnector<HttpConnector>, Body>;
 
 /// A gRPC client.
 #[derive(Debug)]
-pub(super) struct Grpc {
+pub(in crate::export::otlp) struct Grpc {
     client: MetricsServiceClient<Channel>,
     metadata: MetadataMap,
 }

@@ -26,7 +26,7 @@ use crate::export::otlp::{Compression, Config, Protocol};
 
 /// An HTTP client.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(in crate::export::otlp) struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     endpoint: Uri,
     headers: HeaderMap,
