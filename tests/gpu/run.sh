@@ -51,12 +51,9 @@ else
     export LD_LIBRARY_PATH=$here/cuda-sim${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 
-if [[ $simulated == no ]]; then
-    part "Bundled kernels: bare, dormant, armed" bench.txt "$here/gpu-agent" bench --json "$results/bench.json"
-else
-    part "Bundled kernels: bare, dormant, armed (short, simulated)" bench.txt \
-        "$here/gpu-agent" bench --quick --json "$results/bench.json"
-fi
+bench=("$here/gpu-agent" bench)
+[[ $simulated == no ]] || bench+=(--rounds 3 --iterations 2)
+part "Bundled kernels: bare, dormant, armed" bench.txt "${bench[@]}"
 
 for mode in "" --graph; do
     name=workload${mode#-}
