@@ -44,9 +44,15 @@ impl Receiver {
         self.process.stdout().lines().count().saturating_sub(1)
     }
 
+    /// All requests so far.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Value> {
+        self.requests_after(0)
+    }
+
     /// The requests so far, without the first `earlier`.
     #[must_use]
-    pub fn requests(&self, earlier: usize) -> Vec<Value> {
+    pub fn requests_after(&self, earlier: usize) -> Vec<Value> {
         let text = self.process.stdout();
         text.lines().skip(1 + earlier).map(|line| serde_json::from_str(line).expect("a request")).collect()
     }

@@ -61,7 +61,7 @@ fn run(generation: u32, settings: &str, losses: Losses, shape: &[&str], bench: &
     if !left.finished.status.success() {
         wrong.push(format!("the agent ended with {}: {}", left.finished.status, left.finished.stderr));
     }
-    let from_otlp = otlp::observed(&bench.receiver.requests(earlier), pid);
+    let from_otlp = otlp::observed(&bench.receiver.requests_after(earlier), pid);
     let from_prometheus = prometheus::observed(&left.samples, pid);
     let from_log = json_log::observed(&left.log, pid);
     if from_prometheus.fates != from_otlp.fates {
