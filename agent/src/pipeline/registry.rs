@@ -31,13 +31,15 @@ pub enum State {
     LeaseLost,
     /// The process has done its last CUDA work, and is about to end.
     Finished,
-    /// The process has ended, or runs another program.
+    /// The process runs another program now, which has no ring yet.
+    Replaced,
+    /// The process has ended, or runs another program, which is a target of its own.
     Ended,
 }
 
 impl State {
     /// All states.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Arming,
         Self::Armed,
         Self::Busy,
@@ -46,6 +48,7 @@ impl State {
         Self::Failed,
         Self::LeaseLost,
         Self::Finished,
+        Self::Replaced,
         Self::Ended,
     ];
 
@@ -61,6 +64,7 @@ impl State {
             Self::Failed => "failed",
             Self::LeaseLost => "lease_lost",
             Self::Finished => "finished",
+            Self::Replaced => "replaced",
             Self::Ended => "ended",
         }
     }
@@ -134,14 +138,6 @@ impl Registry {
         self.read(|targets| {
             let devices = &targets.get(&target)?.devices;
             devices.iter().find(|(known, _)| *known == id).map(|(_, device)| Arc::clone(device))
-        })
-    }
-
-    /// Which of `pids` is attached and has not ended.
-    #[must_use]
-    pub fn is_attached(&self, pid: Pid) -> bool {
-        self.read(|targets| {
-            targets.values().any(|entry| entry.status.info.pid == pid && entry.status.state != State::Ended)
         })
     }
 

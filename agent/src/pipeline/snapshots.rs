@@ -12,7 +12,7 @@ use crate::aggregate::snapshot::Snapshot;
 use crate::classes::KernelName;
 use crate::clock::Anchor;
 use crate::event::{DeviceId, NameId, TargetId};
-use crate::export::{DeviceInfo, Directory, Health, SnapshotSource, TargetInfo, Verdict};
+use crate::export::{DeviceInfo, Directory, ExportStats, Health, SnapshotSource, TargetInfo, Verdict};
 use crate::health::Status;
 use crate::{cuda, self_metrics};
 
@@ -73,6 +73,30 @@ impl Health for Shared {
     fn ready(&self) -> Verdict {
         let live = self.live();
         let ok = live.ok && self.board.worst() < Status::Failed;
-        Verdict { ok, detail: live.detail + &self.board.to_string() }
+        let exporters: String = self.exporters.iter().map(|stats| exporter(stats)).collect();
+        Verdict { ok, detail: live.detail + &self.board.to_string() + &exporters }
+    }
+}
+
+/// One line on an exporter. One that fails makes nobody unready: the others, and the next attempt, may work.
+fn exporter(stats: &ExportStats) -> String {
+    let (done, failed) = (stats.exports.load(Ordering::Relaxed), stats.failures.load(Ordering::Relaxed));
+    let word = if failed == 0 { Status::Healthy } else { Status::Degraded };
+    format!("{}: {word}: {done} exports, {failed} failed\n", stats.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::{ExportStats, exporter};
+
+    #[test]
+    fn a_failing_exporter_is_degraded() {
+        let stats = ExportStats::new("otlp");
+        stats.exports.store(3, Ordering::Relaxed);
+        assert_eq!(exporter(&stats), "otlp: healthy: 3 exports, 0 failed\n");
+        stats.failures.store(1, Ordering::Relaxed);
+        assert_eq!(exporter(&stats), "otlp: degraded: 3 exports, 1 failed\n");
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Worker {
     grace: Duration,
     targets: Vec<Attached>,
     /// Processes that run another program now: it may have a ring of its own.
-    replaced: Vec<Pid>,
+    replaced: Vec<(Pid, TargetId)>,
     /// Ended targets, and when: their names go when their series have gone.
     ended: Vec<(TargetId, Instant)>,
     next: u32,
@@ -123,7 +123,7 @@ impl Worker {
         let pid = opened.process.pid;
         // The same process again, with a new ring: it runs another program now.
         if let Some(index) = self.targets.iter().position(|known| known.target.process().pid == pid) {
-            self.end(index);
+            self.end(index, State::Ended);
         }
         let target = Target::attach(opened, self.lease, Arc::clone(&self.classifier), from_start)?;
         let id = TargetId(self.next);
@@ -169,10 +169,10 @@ impl Worker {
                     let renewed = attached.target.renew();
                     self.report_state(index, renewed);
                 }
-                Fate::Ended => self.end(index),
+                Fate::Ended => self.end(index, State::Ended),
                 Fate::Replaced => {
-                    self.replaced.push(attached.target.process().pid);
-                    self.end(index);
+                    self.replaced.push((attached.target.process().pid, attached.id));
+                    self.end(index, State::Replaced);
                 }
             }
         }
@@ -190,16 +190,20 @@ impl Worker {
 
     /// Programs that took the place of a target's: attached once they have a ring, forgotten once they cannot have one.
     fn look_for_replaced(&mut self) {
-        for pid in std::mem::take(&mut self.replaced) {
-            match cupti::find(pid) {
-                Ok(opened) => {
-                    if let Err(error) = self.attach(opened, true) {
-                        warn!(pid = pid.0, %error, "cannot follow the process into its new program");
-                    }
-                }
-                Err(AttachError::Identity(_) | AttachError::Reused { .. }) => {}
-                Err(_) => self.replaced.push(pid),
+        for (pid, before) in std::mem::take(&mut self.replaced) {
+            let found = cupti::find(pid);
+            if let Err(error) = &found
+                && !matches!(error, AttachError::Identity(_) | AttachError::Reused { .. })
+            {
+                self.replaced.push((pid, before));
+                continue;
             }
+            if let Ok(opened) = found
+                && let Err(error) = self.attach(opened, true)
+            {
+                warn!(pid = pid.0, %error, "cannot follow the process into its new program");
+            }
+            self.shared.registry.update(before, |status| status.state = State::Ended);
         }
     }
 
@@ -220,7 +224,9 @@ impl Worker {
             status.versions = versions;
         });
         let health = match state {
-            State::Arming | State::Armed | State::Finished | State::Ended => Status::Healthy,
+            State::Arming | State::Armed | State::Finished | State::Replaced | State::Ended => {
+                Status::Healthy
+            }
             State::Busy | State::Yielded | State::LeaseLost => Status::Degraded,
             State::NoCupti => Status::Unsupported,
             State::Failed => Status::Failed,
@@ -234,7 +240,7 @@ impl Worker {
     }
 
     /// Takes in the last records of a target that has ended, and lets it go.
-    fn end(&mut self, index: usize) {
+    fn end(&mut self, index: usize, state: State) {
         if index >= self.targets.len() {
             return;
         }
@@ -252,13 +258,13 @@ impl Worker {
         let has_exited = target.fate() != Fate::Running;
         lock(&self.shared.aggregator).end_target(id, mono_ns(), has_exited);
         self.shared.registry.update(id, |status| {
-            status.state = State::Ended;
+            status.state = state;
             status.why = String::new();
             status.hops = hops;
         });
         self.shared.board.remove(&component(pid));
         self.ended.push((id, Instant::now()));
-        info!(pid = pid.0, "target has ended");
+        info!(pid = pid.0, %state, "target");
     }
 
     /// Ends all leases, and waits until each shim has flushed for the last time.
@@ -276,7 +282,7 @@ impl Worker {
             std::thread::sleep(Duration::from_millis(5));
         }
         while !self.targets.is_empty() {
-            self.end(0);
+            self.end(0, State::Ended);
         }
     }
 }

@@ -128,3 +128,21 @@ fn table_and_log_do_not_share_stdout() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("both write to stdout"), "{}", stderr(&output));
 }
+
+#[test]
+fn attach_stays_with_a_process_that_runs_another_program() {
+    let mut fake = Fake::start(&[]);
+    let pid = fake.pid().to_string();
+    let agent = agent_command().args(["attach", "--pid", &pid]).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(&mut fake, "armed");
+    fake.order("push 10 gemm_f16");
+    assert_eq!(fake.order("exec"), "ready");
+    wait_until(&mut fake, "armed");
+    fake.order("push 7 gemm_f16");
+    fake.end();
+    let output = agent.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stderr(&output);
+    let row = text.lines().find(|line| line.starts_with("gemm ")).unwrap_or_default();
+    assert!(row.split_whitespace().any(|word| word == "17"), "{text}");
+}
