@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::classes::KernelName;
-use crate::event::{Device, DeviceId, NameId, Pid, TargetId};
+use crate::event::{Device, DeviceId, NameId, TargetId};
 use crate::export::{DeviceInfo, TargetInfo};
 use crate::source::cupti::Hops;
 

@@ -19,7 +19,7 @@ pub enum AttachError {
     /// The process may not be looked into.
     #[error(
         "process {pid} belongs to user {uid}, and this agent may not read its {what}: {source}; run the agent as that user or as root{}",
-        way_out(*.missing)
+        way_out(missing)
     )]
     Denied {
         /// The process.
