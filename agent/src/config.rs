@@ -4,7 +4,7 @@
 //! place that has it, in that order; each component turns its own part into a `Config`. Refuses: unknown keys,
 //! values of the wrong type, and guessing: every error names the place (file and line, flag or variable) and the key.
 //!
-//! Every key is declared once, by [`options!`], in the component that reads it: type, flag, variable, default and
+//! Every key is declared once, by `options!`, in the component that reads it: type, flag, variable, default and
 //! documentation. The command line's help and `docs/configuration.md` are made from those declarations.
 
 use std::path::{Path, PathBuf};

@@ -7,14 +7,14 @@
 //!
 //! ```text
 //!                       ┌── scrape ──► prometheus   text, OpenMetrics, protobuf (native histograms)
-//!  SnapshotSource ──────┼── period ──► otlp         gRPC or HTTP/protobuf, any [`PushExporter`]
+//!  SnapshotSource ──────┼── period ──► otlp         gRPC or HTTP/protobuf, any `PushExporter`
 //!  (core)               └── period ─┐
 //!  EventSender ─ bounded queue ─────┴► json_log     one object a line, stdout or file
 //! ```
 //!
 //! Each exporter owns its `Options` (what a user may say), its `Config` (what that means) and its `build()`;
 //! [`Config::build`] composes them, [`Exporters::start`] sets them going, [`Running::shutdown`] flushes them.
-//! A new push exporter implements [`PushExporter`] and is given to [`push::spawn`].
+//! A new push exporter implements [`push::PushExporter`] and is given to [`push::spawn`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
