@@ -14,9 +14,9 @@ use gpu_agent_tests::{Agent, GroundTruth, json_log, programs};
 use serde_json::Value;
 
 mod cudarc_examples {
-    pub(super) mod built;
-    pub(super) mod calls;
-    pub(super) mod table;
+    pub(crate) mod built;
+    pub(crate) mod calls;
+    pub(crate) mod table;
 }
 
 use cudarc_examples::built::Built;
@@ -38,11 +38,16 @@ fn processes(log: &[Value]) -> BTreeMap<u32, String> {
 
 /// What the OTLP requests say that the truth does not, of `pid` or, where there is none, of any process. What the
 /// receiver has received comes through a pipe, so it is given time.
-fn otlp_differences(receiver: &Receiver, earlier: usize, pid: Option<u32>, truth: &GroundTruth) -> Vec<String> {
+fn otlp_differences(
+    receiver: &Receiver,
+    earlier: usize,
+    pid: Option<u32>,
+    truth: &GroundTruth,
+) -> Vec<String> {
     let started = Instant::now();
     loop {
-        let requests = &receiver.requests()[earlier..];
-        let observed = pid.map(|pid| otlp::observed(requests, pid)).unwrap_or_default();
+        let requests = receiver.requests_after(earlier);
+        let observed = pid.map(|pid| otlp::observed(&requests, pid)).unwrap_or_default();
         let mut wrong = observed.differences(truth, 0);
         if observed.losses() > 0 {
             wrong.push(format!("losses: {:?}", observed.fates));
@@ -68,7 +73,7 @@ fn otlp_differences(receiver: &Receiver, earlier: usize, pid: Option<u32>, truth
 
 /// Runs one example under the agent; everything that is wrong with the report.
 fn run(example: &Example, built: &Built, receiver: Option<&Receiver>) -> Vec<String> {
-    let earlier = receiver.map_or(0, |receiver| receiver.requests().len());
+    let earlier = receiver.map_or(0, Receiver::count);
     let left = Agent::run(&built.start(example, ""), receiver, &[]).finish();
     let mut wrong = Vec::new();
     if left.finished.status.code() != Some(0) || !left.finished.stdout.contains(example.prints) {

@@ -17,7 +17,7 @@ const FEATURES: &str = "std,driver,nvrtc,cupti,cuda-12040,dynamic-loading";
 
 /// The examples, ready to run.
 #[derive(Debug)]
-pub(super) struct Built {
+pub(crate) struct Built {
     /// The unpacked crate, from where the examples read files.
     package: PathBuf,
     programs: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Built {
 
 impl Built {
     /// Builds them, or finds them built; `None`, after saying why, where a download they need is not possible.
-    pub(super) fn get() -> Option<Self> {
+    pub(crate) fn get() -> Option<Self> {
         let package = package();
         check_sources(&package);
         let cache = std::env::var_os("GPU_AGENT_CACHE")
@@ -47,23 +47,23 @@ impl Built {
     }
 
     /// The rows that can run here.
-    pub(super) fn examples(&self) -> Vec<Example> {
+    pub(crate) fn examples(&self) -> Vec<Example> {
         let can_run = |example: &Example| !example.compiles || self.compiler.is_some();
         EXAMPLES.into_iter().filter(can_run).collect()
     }
 
     /// The program.
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
     }
 
     /// The folder that the examples are to be started in.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.package
     }
 
     /// How `gpu-agent run` starts the example, on a device that `simulator` sets up.
-    pub(super) fn start(&self, example: &Example, simulator: &str) -> Start {
+    pub(crate) fn start(&self, example: &Example, simulator: &str) -> Start {
         let start = Start::new(simulator).variable("LD_LIBRARY_PATH", self.libraries());
         let start = if example.is_profiler {
             start.variable("LD_PRELOAD", programs::simulator().join("libcuda.so.1"))
@@ -75,7 +75,7 @@ impl Built {
     }
 
     /// Folders of libraries: the simulated ones, and the compiler.
-    pub(super) fn libraries(&self) -> std::ffi::OsString {
+    pub(crate) fn libraries(&self) -> std::ffi::OsString {
         std::env::join_paths([programs::simulator()].iter().chain(&self.compiler)).unwrap()
     }
 }
@@ -95,8 +95,9 @@ fn cargo() -> Command {
 /// The unpacked crate, as `Cargo.lock` pins it.
 fn package() -> PathBuf {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let metadata =
-        cargo().args(["metadata", "--locked", "--format-version", "1", "--filter-platform", &platform]).output();
+    let metadata = cargo()
+        .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", &platform])
+        .output();
     let metadata: serde_json::Value = serde_json::from_slice(&successful(metadata.unwrap()).stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let cudarc: Vec<_> = packages.iter().filter(|package| package["name"] == "cudarc").collect();
@@ -107,8 +108,12 @@ fn package() -> PathBuf {
 /// The sources are those of the table, and the table has all of them.
 fn check_sources(package: &Path) {
     let sums = programs::repository().join("tests/tests/cudarc_examples/SHA256SUMS");
-    let checked =
-        Command::new("sha256sum").args(["--check", "--quiet"]).arg(sums).current_dir(package).output().unwrap();
+    let checked = Command::new("sha256sum")
+        .args(["--check", "--quiet"])
+        .arg(sums)
+        .current_dir(package)
+        .output()
+        .unwrap();
     assert!(
         checked.status.success(),
         "cudarc's examples are not those that the table was worked out from; read them again: {}{}",
@@ -143,7 +148,7 @@ fn compiler() -> Option<PathBuf> {
 }
 
 /// The output, if the command has succeeded.
-pub(super) fn successful(output: Output) -> Output {
+pub(crate) fn successful(output: Output) -> Output {
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     output
 }

@@ -12,7 +12,7 @@ use super::built::{Built, successful};
 use super::table::Example;
 
 /// The auditing library, compiled into `folder`.
-pub(super) fn library(folder: &Path) -> PathBuf {
+pub(crate) fn library(folder: &Path) -> PathBuf {
     let library = folder.join("calls.so");
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let mut compile = Command::new(compiler);
@@ -23,7 +23,7 @@ pub(super) fn library(folder: &Path) -> PathBuf {
 }
 
 /// Runs the example without the agent, and counts.
-pub(super) fn count(built: &Built, example: &Example, library: &Path, folder: &Path) -> GroundTruth {
+pub(crate) fn count(built: &Built, example: &Example, library: &Path, folder: &Path) -> GroundTruth {
     let calls = folder.join(example.name);
     let mut command = built.start(example, "").command(&built.program(example.name));
     command.current_dir(built.folder()).env("LD_AUDIT", library).env("CUDA_CALLS", &calls);

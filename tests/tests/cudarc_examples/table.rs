@@ -11,9 +11,9 @@ use gpu_agent_tests::{GroundTruth, Volume};
 
 /// An example and what it does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Example {
+pub(crate) struct Example {
     /// Its name in cudarc's manifest.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Launches: kernel and number.
     kernel: Option<(&'static str, u64)>,
     /// Copies: number and bytes together.
@@ -26,11 +26,11 @@ pub(super) struct Example {
     allocations: u64,
     frees: u64,
     /// A part of what it prints if it has computed right. Most also assert their results and fail if they are wrong.
-    pub(super) prints: &'static str,
+    pub(crate) prints: &'static str,
     /// Whether it compiles with libnvrtc.
-    pub(super) compiles: bool,
+    pub(crate) compiles: bool,
     /// Whether it calls CUPTI before the driver, and so needs the driver loaded before.
-    pub(super) is_profiler: bool,
+    pub(crate) is_profiler: bool,
 }
 
 /// Does nothing on the device.
@@ -50,7 +50,7 @@ const NOTHING: Example = Example {
 };
 
 /// All examples but [`NOT_RUN`].
-pub(super) const EXAMPLES: [Example; 13] = [
+pub(crate) const EXAMPLES: [Example; 13] = [
     // 10 f32 not set, 10 f64 zeroed, 10 usize and 3 u32 copied up.
     Example {
         name: "01-allocate",
@@ -153,11 +153,11 @@ pub(super) const EXAMPLES: [Example; 13] = [
 ];
 
 /// Needs libcufile and its kernel module, for which there is no simulation.
-pub(super) const NOT_RUN: &str = "cufile-copy";
+pub(crate) const NOT_RUN: &str = "cufile-copy";
 
 impl Example {
     /// What it does, as the agent has to report it.
-    pub(super) fn truth(&self) -> GroundTruth {
+    pub(crate) fn truth(&self) -> GroundTruth {
         let volume = |(count, bytes)| Volume { count, bytes };
         let copies = [("h2d", self.h2d), ("d2h", self.d2h), ("d2d", self.d2d), ("p2p", self.p2p)];
         let memory = [("alloc", self.allocations), ("free", self.frees)];
