@@ -14,6 +14,7 @@
 
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +29,7 @@ use gpu_agent::export::prometheus::encode::{Format, encode};
 use gpu_agent::export::push::PushExporter;
 use gpu_agent::export::resource::Resource;
 use gpu_agent::export::{
-    DeviceInfo, Directory, Health, SnapshotSource, TargetInfo, Verdict, Wiring, json_log, otlp,
+    DeviceInfo, Directory, Health, SnapshotSource, TargetInfo, Verdict, Wiring, json_log, otlp, prometheus,
 };
 use gpu_agent::semconv::{InstrumentKind, attribute, instruments};
 use http_body_util::{BodyExt, Full};
@@ -45,8 +46,9 @@ const NAMES: u32 = 12;
 fn main() {
     aggregation();
     let snapshot = ten_thousand_series();
-    scrapes(&snapshot);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(memory(&snapshot));
+    scrapes(&snapshot);
     runtime.block_on(pushes(&snapshot));
     runtime.block_on(lines());
 }
@@ -170,15 +172,55 @@ fn ten_thousand_series() -> Arc<Snapshot> {
     Arc::new(Snapshot { unix_ns: 2, families: families.into() })
 }
 
+/// What answering a scrape takes on top, at its highest.
+async fn memory(snapshot: &Arc<Snapshot>) {
+    let options = prometheus::Options { listen: Some("127.0.0.1:0".parse().unwrap()), ..Default::default() };
+    let endpoint = options.resolve().unwrap().build(Arc::default()).unwrap();
+    let address = endpoint.address();
+    let fixed = Arc::new(Known { kernels: Vec::new(), snapshot: Arc::clone(snapshot) });
+    let (source, directory, health) = (Arc::clone(&fixed), Arc::clone(&fixed), fixed);
+    let serving = endpoint.start(Wiring { source, directory, health }).unwrap();
+    for (accept, what) in [("Accept-Encoding: gzip\r\n", "gzip"), ("", "plain")] {
+        // Linux: 5 sets the peak back to what is resident now.
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let before = resident("VmHWM:");
+        let started = Instant::now();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{accept}\r\n").unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap()
+        })
+        .await
+        .unwrap();
+        let took = started.elapsed().as_secs_f64() * 1e3;
+        let peak = resident("VmHWM:") - before;
+        let what = format!("whole scrape of 10,000 series as text, {what}");
+        println!(
+            "{what:<52} {took:>8.1} ms  {:.1} MB, {:.1} MiB of memory",
+            read as f64 / 1e6,
+            peak / 1024.0
+        );
+    }
+    serving.shutdown(Duration::from_secs(1)).await;
+}
+
+/// A field of /proc/self/status, KiB.
+fn resident(field: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 fn scrapes(snapshot: &Arc<Snapshot>) {
     for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
         let resource = Arc::new(Resource::default());
-        let mut bytes = 0;
+        let mut body = Vec::new();
         let took = fastest(|| {
-            bytes = encode(Arc::clone(snapshot), Arc::clone(&resource), format).unwrap().len();
+            body.clear();
+            encode(snapshot, &resource, format, &mut body).unwrap();
         });
         let what = format!("scrape of 10,000 series as {format:?}");
-        println!("{what:<52} {:>8.1} ms  {:.1} MB", took.as_secs_f64() * 1e3, bytes as f64 / 1e6);
+        println!("{what:<52} {:>8.1} ms  {:.1} MB", took.as_secs_f64() * 1e3, body.len() as f64 / 1e6);
     }
 }
 
@@ -222,15 +264,18 @@ async fn pushes(snapshot: &Arc<Snapshot>) {
     }
 }
 
-/// Knows one process, one device and the kernels of [`name`].
-struct Known(Vec<KernelName>);
+/// Knows one process, one device, some kernels and one snapshot.
+struct Known {
+    kernels: Vec<KernelName>,
+    snapshot: Arc<Snapshot>,
+}
 
 impl Directory for Known {
     fn target(&self, _: TargetId) -> Option<Arc<TargetInfo>> {
         Some(Arc::new(TargetInfo { pid: Pid(42), executable: "python3.11".to_owned(), simulated: false }))
     }
     fn kernel(&self, _: TargetId, name: NameId) -> Option<KernelName> {
-        self.0.get(name.0 as usize).cloned()
+        self.kernels.get(name.0 as usize).cloned()
     }
     fn device(&self, _: TargetId, _: DeviceId) -> Option<Arc<DeviceInfo>> {
         Some(Arc::new(DeviceInfo { uuid: "GPU-0".to_owned(), model: "NVIDIA H200".to_owned() }))
@@ -245,7 +290,7 @@ impl Directory for Known {
 
 impl SnapshotSource for Known {
     fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::default()
+        Arc::clone(&self.snapshot)
     }
 }
 
@@ -260,7 +305,8 @@ impl Health for Known {
 
 async fn lines() {
     let classifier = Classifier::bundled().unwrap();
-    let known = Arc::new(Known((0..NAMES).map(|number| classifier.classify(&name(number))).collect()));
+    let kernels = (0..NAMES).map(|number| classifier.classify(&name(number))).collect();
+    let known = Arc::new(Known { kernels, snapshot: Arc::default() });
     let folder = tempfile::tempdir().unwrap();
     for (what, path) in
         [("/dev/null", PathBuf::from("/dev/null")), ("a file", folder.path().join("log.json"))]

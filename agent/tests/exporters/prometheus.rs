@@ -32,9 +32,10 @@ pub(super) fn get(address: &str, path: &str, headers: &str) -> (u16, String, Vec
     stream.read_to_end(&mut answer).unwrap();
     let split = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let body = answer.split_off(split + 4);
-    let head = String::from_utf8(answer).unwrap();
+    let head = String::from_utf8(answer).unwrap().to_ascii_lowercase();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_ascii_lowercase(), body)
+    let body = if head.contains("transfer-encoding: chunked") { unchunked(&body) } else { body };
+    (status, head, body)
 }
 
 fn found(program: &str) -> bool {
@@ -152,8 +153,7 @@ impl Prometheus {
             if std::net::TcpStream::connect(&self.address).is_err() {
                 continue;
             }
-            let (_, head, body) = get(&self.address, &path, "");
-            let body = if head.contains("chunked") { unchunked(&body) } else { body };
+            let (_, _, body) = get(&self.address, &path, "");
             let answer: Json = serde_json::from_slice(&body).unwrap_or_default();
             match answer["data"]["result"].as_array() {
                 Some(result) if !result.is_empty() => return result.clone(),

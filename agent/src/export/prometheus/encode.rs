@@ -5,20 +5,28 @@
 //! The crate prometheus-client writes OpenMetrics and protobuf. Text format 0.0.4 is made from OpenMetrics: the two
 //! differ in their metadata lines only (counter families are named with `_total`, there is no UNIT and no EOF).
 
-use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use prometheus_client::collector::Collector;
+use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelKey, EncodeLabelSet, LabelKeyEncoder, LabelSetEncoder, MetricEncoder,
-    NativeHistogram, NativeHistogramBuckets, NoLabelSet, prometheus_protobuf, text,
+    NoLabelSet, prometheus_protobuf, text,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
+use prost::Message;
+
+mod native;
+mod pieces;
+
+use native::Native;
+use pieces::Pieces;
 
 use super::name::{self, MetricName};
-use crate::aggregate::snapshot::{Attributes, Exponential, Family, Histogram, Snapshot, Value};
-use crate::export::exponential::downscale;
+use crate::aggregate::snapshot::{Attributes, Family, Histogram, Point, Snapshot, Value};
 use crate::export::resource::Resource;
 use crate::semconv::InstrumentKind;
 
@@ -47,76 +55,119 @@ impl Format {
     }
 }
 
-/// A snapshot that could not be written: prometheus-client says no more than this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cannot encode the metrics as {0:?}")]
-pub struct EncodeError(Format);
+/// A snapshot that could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// prometheus-client would not; it says no more than this.
+    #[error("cannot encode the metrics as {0:?}")]
+    Format(Format),
+    /// The output would not.
+    #[error("cannot write the metrics: {0}")]
+    Output(#[from] io::Error),
+}
 
-/// Writes the snapshot, and `target_info` with the resource's attributes.
+/// Points that protobuf messages are made of at a time.
+const CHUNK_POINTS: usize = 256;
+
+/// Writes the snapshot, and `target_info` with the resource's attributes. Of the body, at most one family in protobuf,
+/// and one line in text, is held at a time.
 pub fn encode(
-    snapshot: Arc<Snapshot>,
-    resource: Arc<Resource>,
+    snapshot: &Arc<Snapshot>,
+    resource: &Arc<Resource>,
     format: Format,
-) -> Result<Vec<u8>, EncodeError> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Exposition { snapshot, resource }));
+    output: &mut dyn io::Write,
+) -> Result<(), EncodeError> {
+    let whole = Part { snapshot: Arc::clone(snapshot), resource: Some(Arc::clone(resource)), points: None };
     match format {
-        Format::Protobuf => prometheus_protobuf::encode_to_vec(&registry).map_err(|_fmt| EncodeError(format)),
+        Format::Protobuf => protobuf(snapshot, resource, output),
         Format::OpenMetrics | Format::Text => {
-            let mut body = String::new();
-            text::encode(&mut body, &registry).map_err(|_fmt| EncodeError(format))?;
-            Ok(if format == Format::Text { classic(&body) } else { body }.into_bytes())
+            let mut pieces = Pieces::new(output, format == Format::Text);
+            let encoded = text::encode(&mut pieces, &whole.registry());
+            pieces.finish()?;
+            encoded.map_err(|_fmt| EncodeError::Format(format))
         }
     }
 }
 
-/// OpenMetrics to text format 0.0.4.
-fn classic(open_metrics: &str) -> String {
-    let mut body = String::with_capacity(open_metrics.len());
-    let mut help = "";
-    for line in open_metrics.split_inclusive('\n') {
-        if line.starts_with("# HELP ") {
-            help = line;
-        } else if let Some(declaration) = line.strip_prefix("# TYPE ") {
-            let (family, kind) = declaration.trim_end().split_once(' ').unwrap_or((declaration, "untyped"));
-            let (suffix, kind) = match kind {
-                "counter" => ("_total", "counter"),
-                "info" => ("_info", "gauge"),
-                "unknown" => ("", "untyped"),
-                kind => ("", kind),
-            };
-            let sentence =
-                help.strip_prefix("# HELP ").and_then(|help| help.strip_prefix(family)).unwrap_or("\n");
-            for part in ["# HELP ", family, suffix, sentence, "# TYPE ", family, suffix, " ", kind, "\n"] {
-                body.push_str(part);
+/// Messages with their lengths before them. A message of many points is put together from messages of few: in
+/// protobuf, bytes one after the other are one message with the fields of both.
+fn protobuf(
+    snapshot: &Arc<Snapshot>,
+    resource: &Arc<Resource>,
+    output: &mut dyn io::Write,
+) -> Result<(), EncodeError> {
+    let broken = || EncodeError::Format(Format::Protobuf);
+    let mut put = |message: &[u8]| -> io::Result<()> {
+        let mut length = Vec::with_capacity(10);
+        prost::encoding::encode_varint(message.len() as u64, &mut length);
+        output.write_all(&length)?;
+        output.write_all(message)
+    };
+    let info = Part { snapshot: Arc::default(), resource: Some(Arc::clone(resource)), points: None };
+    for family in prometheus_protobuf::encode(&info.registry()).map_err(|_fmt| broken())? {
+        put(&family.encode_to_vec())?;
+    }
+    let mut message = Vec::new();
+    for (index, family) in snapshot.families.iter().enumerate() {
+        message.clear();
+        for start in (0..family.points.len().max(1)).step_by(CHUNK_POINTS) {
+            let points = Some((index, start..start + CHUNK_POINTS));
+            let part = Part { snapshot: Arc::clone(snapshot), resource: None, points };
+            for chunk in prometheus_protobuf::encode(&part.registry()).map_err(|_fmt| broken())? {
+                let chunk = if start == 0 {
+                    chunk
+                } else {
+                    MetricFamily { metric: chunk.metric, ..MetricFamily::default() }
+                };
+                chunk.encode(&mut message).map_err(io::Error::other)?;
             }
-        } else if !line.starts_with("# ") {
-            body.push_str(line);
         }
+        put(&message)?;
     }
-    body
+    Ok(())
 }
 
+/// What one call of prometheus-client encodes.
 #[derive(Debug)]
-struct Exposition {
+struct Part {
     snapshot: Arc<Snapshot>,
-    resource: Arc<Resource>,
+    /// `target_info`, where it is part of this.
+    resource: Option<Arc<Resource>>,
+    /// A family, by its index, and which of its points; everything where there is none.
+    points: Option<(usize, Range<usize>)>,
 }
 
-impl Collector for Exposition {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "Attributes of the agent as an OpenTelemetry resource.";
-        encoder
-            .encode_descriptor("target", help, None, MetricType::Info)?
-            .encode_info(&ResourceLabels(&self.resource))?;
-        for family in &self.snapshot.families {
-            encode_family(&mut encoder, family)?;
-        }
-        Ok(())
+impl Part {
+    fn registry(self) -> Registry {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        registry
     }
 }
 
-fn encode_family(encoder: &mut DescriptorEncoder<'_>, family: &Family) -> Result<(), fmt::Error> {
+impl Collector for Part {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        if let Some(resource) = &self.resource {
+            let help = "Attributes of the agent as an OpenTelemetry resource.";
+            encoder
+                .encode_descriptor("target", help, None, MetricType::Info)?
+                .encode_info(&ResourceLabels(resource))?;
+        }
+        let Some((family, points)) = &self.points else {
+            let mut families = self.snapshot.families.iter();
+            return families.try_for_each(|family| encode_family(&mut encoder, family, &family.points));
+        };
+        let Some(family) = self.snapshot.families.get(*family) else { return Ok(()) };
+        let end = points.end.min(family.points.len());
+        encode_family(&mut encoder, family, family.points.get(points.start..end).unwrap_or_default())
+    }
+}
+
+fn encode_family(
+    encoder: &mut DescriptorEncoder<'_>,
+    family: &Family,
+    points: &[Point],
+) -> Result<(), fmt::Error> {
     let instrument = family.instrument;
     let name = MetricName::of(instrument);
     let unit = name.unit.map(Unit::Other);
@@ -126,7 +177,7 @@ fn encode_family(encoder: &mut DescriptorEncoder<'_>, family: &Family) -> Result
         InstrumentKind::Histogram => MetricType::Histogram,
     };
     let mut metric = encoder.encode_descriptor(&name.base, instrument.description, unit.as_ref(), kind)?;
-    for point in &family.points {
+    for point in points {
         if point.attributes.is_empty() {
             encode_value(&mut metric, &point.value, instrument.bounds)?;
         } else {
@@ -158,72 +209,6 @@ fn encode_histogram(
         return series.encode_histogram::<NoLabelSet>(sum, count, &buckets, None);
     };
     series.encode_histogram_with_native::<NoLabelSet>(sum, count, &buckets, None, native.view())
-}
-
-/// Exponential buckets as Prometheus wants them: runs of buckets (gap to the run before, length) and the counts as
-/// differences.
-struct Native {
-    schema: i32,
-    zero_count: u64,
-    spans: Vec<(i32, u32)>,
-    deltas: Vec<i64>,
-}
-
-/// Schemas that Prometheus knows for exponential buckets.
-const SCHEMAS: std::ops::RangeInclusive<i32> = -4..=8;
-/// Zeros in a row that are cheaper to write than a new span.
-const LONGEST_GAP_WRITTEN: usize = 2;
-
-impl Native {
-    /// `None` where the scale is below any schema.
-    fn of(buckets: &Exponential) -> Option<Self> {
-        if buckets.scale < *SCHEMAS.start() {
-            return None;
-        }
-        let buckets = downscale(buckets, buckets.scale.min(*SCHEMAS.end()));
-        let mut native = Self {
-            schema: buckets.scale,
-            zero_count: buckets.zero_count,
-            spans: Vec::new(),
-            deltas: Vec::new(),
-        };
-        // Bucket i of Prometheus ends where OpenTelemetry's bucket i begins.
-        let mut gap = buckets.offset.saturating_add(1);
-        let mut before = 0;
-        for run in buckets.counts.chunk_by(|a, b| (*a == 0) == (*b == 0)) {
-            let length = u32::try_from(run.len()).ok()?;
-            let empty = run.first() == Some(&0);
-            if empty && (native.spans.is_empty() || run.len() > LONGEST_GAP_WRITTEN) {
-                gap = gap.saturating_add_unsigned(length);
-                continue;
-            }
-            match native.spans.last_mut() {
-                Some((_, span)) if gap == 0 => *span += length,
-                _ => native.spans.push((std::mem::take(&mut gap), length)),
-            }
-            for count in run {
-                let count = i64::try_from(*count).ok()?;
-                native.deltas.push(count - before);
-                before = count;
-            }
-        }
-        if native.spans.is_empty() {
-            // What marks a histogram without observations as native.
-            native.spans.push((0, 0));
-        }
-        Some(native)
-    }
-
-    fn view(&self) -> NativeHistogram<'_> {
-        NativeHistogram {
-            schema: self.schema,
-            zero_threshold: 0.0,
-            zero_count: self.zero_count,
-            negative: NativeHistogramBuckets { spans: &[], deltas: &[] },
-            positive: NativeHistogramBuckets { spans: &self.spans, deltas: &self.deltas },
-            created: None,
-        }
-    }
 }
 
 #[derive(Debug)]

@@ -4,17 +4,20 @@
 //! bodies, clients that stall.
 
 use std::convert::Infallible;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Cursor, Read};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{Either, Full};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,8 +27,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
-use super::encode::encode;
+use super::encode::{EncodeError, Format, encode};
 use super::{Endpoint, negotiate};
+use crate::aggregate::snapshot::Snapshot;
 use crate::export::resource::Resource;
 use crate::export::{ExportStats, Verdict, Wiring};
 
@@ -37,6 +41,8 @@ const MAX_HEADERS: usize = 64;
 const IDLE: Duration = Duration::from_secs(90);
 /// Speed over size: the network is near, the agent's time is not free.
 const GZIP_LEVEL: Compression = Compression::fast();
+/// Bytes that are packed or unpacked at a time.
+const BLOCK_BYTES: usize = 64 * 1024;
 /// After a failed accept (out of file descriptors), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -72,6 +78,9 @@ pub(super) fn start(endpoint: Endpoint, wiring: Wiring) -> io::Result<Serving> {
     let task = tokio::spawn(accept(listener, site, limits, stopped));
     Ok(Serving { stop, task })
 }
+
+/// What is sent: whole, or unpacked on the way.
+type Body = Either<Full<Bytes>, Unpacked>;
 
 #[derive(Debug, Clone, Copy)]
 struct Limits {
@@ -146,7 +155,7 @@ struct Site {
 }
 
 impl Site {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
             response.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
@@ -161,7 +170,7 @@ impl Site {
         }
     }
 
-    async fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    async fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
         let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
         let format = negotiate::format(header(ACCEPT));
         let gzip = negotiate::gzip(header(ACCEPT_ENCODING));
@@ -169,48 +178,81 @@ impl Site {
         let started = Instant::now();
         let source = Arc::clone(&self.wiring.source);
         let resource = Arc::clone(&self.resource);
-        let rendered =
-            tokio::task::spawn_blocking(move || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
-                let snapshot = source.snapshot();
-                let points: usize = snapshot.families.iter().map(|family| family.points.len()).sum();
-                let body = encode(snapshot, resource, format)?;
-                Ok((points as u64, if gzip { compressed(&body)? } else { body }))
-            })
-            .await;
+        let rendered = tokio::task::spawn_blocking(move || -> Result<_, EncodeError> {
+            let snapshot = source.snapshot();
+            let points: usize = snapshot.families.iter().map(|family| family.points.len()).sum();
+            Ok((points as u64, render(&snapshot, &resource, format)?))
+        })
+        .await;
         drop(rendering);
         match rendered {
-            Ok(Ok((points, body))) => {
-                self.stats.succeeded(points, body.len() as u64, started.elapsed());
+            Ok(Ok((points, packed))) => {
+                self.stats.succeeded(points, packed.len() as u64, started.elapsed());
                 let response = Response::builder().header(CONTENT_TYPE, format.content_type());
                 let response = response.header(VARY, "accept, accept-encoding");
                 let response = if gzip { response.header(CONTENT_ENCODING, "gzip") } else { response };
-                response.body(Full::from(body)).unwrap_or_default()
+                let body =
+                    if gzip { Either::Left(packed.into()) } else { Either::Right(Unpacked::new(packed)) };
+                response.body(body).unwrap_or_else(|error| self.failed(&error.to_string(), started))
             }
             Ok(Err(error)) => self.failed(&error.to_string(), started),
             Err(error) => self.failed(&error.to_string(), started),
         }
     }
 
-    fn failed(&self, error: &str, started: Instant) -> Response<Full<Bytes>> {
+    fn failed(&self, error: &str, started: Instant) -> Response<Body> {
         warn!(error, "a scrape could not be answered");
         self.stats.gave_up(0, started.elapsed());
         plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
     }
 }
 
-fn compressed(body: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), GZIP_LEVEL);
-    encoder.write_all(body)?;
-    encoder.finish()
+/// The body, compressed: tens of megabytes of text are then a few hundred kilobytes while they wait for the client.
+fn render(snapshot: &Arc<Snapshot>, resource: &Arc<Resource>, format: Format) -> Result<Bytes, EncodeError> {
+    let mut encoder = BufWriter::with_capacity(BLOCK_BYTES, GzEncoder::new(Vec::new(), GZIP_LEVEL));
+    encode(snapshot, resource, format, &mut encoder)?;
+    let encoder = encoder.into_inner().map_err(|error| EncodeError::Output(error.into_error()))?;
+    Ok(encoder.finish()?.into())
 }
 
-fn health(verdict: Verdict) -> Response<Full<Bytes>> {
+/// A body for clients that do not take gzip, unpacked as they read it.
+struct Unpacked {
+    decoder: GzDecoder<Cursor<Bytes>>,
+}
+
+impl Unpacked {
+    fn new(packed: Bytes) -> Self {
+        Self { decoder: GzDecoder::new(Cursor::new(packed)) }
+    }
+}
+
+impl hyper::body::Body for Unpacked {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let mut block = vec![0; BLOCK_BYTES];
+        Poll::Ready(match self.decoder.read(&mut block) {
+            Ok(0) => None,
+            Ok(count) => {
+                block.truncate(count);
+                Some(Ok(Frame::data(block.into())))
+            }
+            Err(error) => Some(Err(error)),
+        })
+    }
+}
+
+fn health(verdict: Verdict) -> Response<Body> {
     let status = if verdict.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     plain(status, verdict.detail)
 }
 
-fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::new(body.into())));
     *response.status_mut() = status;
     let kind = http::HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -3,8 +3,9 @@
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model as model;
 use proptest::prelude::*;
 
+use super::native::LONGEST_GAP_WRITTEN;
 use super::*;
-use crate::aggregate::snapshot::Point;
+use crate::aggregate::snapshot::Exponential;
 use crate::export::resource;
 use crate::semconv::Instrument;
 
@@ -71,11 +72,17 @@ fn snapshot() -> Arc<Snapshot> {
     Arc::new(Snapshot { unix_ns: 2, families })
 }
 
+fn body(snapshot: &Arc<Snapshot>, resource: &Arc<Resource>, format: Format) -> Vec<u8> {
+    let mut body = Vec::new();
+    encode(snapshot, resource, format, &mut body).unwrap();
+    body
+}
+
 fn text(format: Format) -> String {
     let attributes =
         Some("service.name=agent,service.instance.id=1,service.version=1,host.name=h".parse().unwrap());
     let resource = resource::Options { service_name: None, attributes }.resolve();
-    String::from_utf8(encode(snapshot(), Arc::new(resource), format).unwrap()).unwrap()
+    String::from_utf8(body(&snapshot(), &Arc::new(resource), format)).unwrap()
 }
 
 #[test]
@@ -115,12 +122,42 @@ fn openmetrics_has_units_and_an_end_and_the_same_samples() {
     assert_eq!(samples(&open), samples(&text(Format::Text)));
 }
 
+/// Delimited messages.
+fn families(mut body: &[u8]) -> Vec<MetricFamily> {
+    let mut families = Vec::new();
+    while !body.is_empty() {
+        families.push(MetricFamily::decode_length_delimited(&mut body).unwrap());
+    }
+    families
+}
+
+#[test]
+fn protobuf_messages_made_in_chunks_are_those_made_at_once() {
+    let points = (0..3 * CHUNK_POINTS + 1)
+        .map(|number| point(&[("use_v1", &number.to_string())], Value::Counter(number as u64)));
+    let snapshot = Arc::new(Snapshot {
+        unix_ns: 2,
+        families: vec![Family { instrument: &CALLS, points: points.collect() }],
+    });
+    let resource = Arc::<Resource>::default();
+    let whole = Part { snapshot: Arc::clone(&snapshot), resource: Some(Arc::clone(&resource)), points: None };
+    let at_once = prometheus_protobuf::encode(&whole.registry()).unwrap();
+    assert_eq!(families(&body(&snapshot, &resource, Format::Protobuf)), at_once);
+    assert_eq!(at_once[1].metric.len(), 3 * CHUNK_POINTS + 1);
+}
+
+#[test]
+fn an_output_that_fails_is_an_error_with_its_reason() {
+    let mut full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+        let error = encode(&snapshot(), &Arc::default(), format, &mut full).unwrap_err();
+        assert!(matches!(&error, EncodeError::Output(_)), "{error}");
+    }
+}
+
 #[test]
 fn protobuf_carries_classic_and_native_buckets() {
-    let mut registry = Registry::default();
-    let resource = Arc::new(Resource::default());
-    registry.register_collector(Box::new(Exposition { snapshot: snapshot(), resource }));
-    let families = prometheus_protobuf::encode(&registry).unwrap();
+    let families = families(&body(&snapshot(), &Arc::default(), Format::Protobuf));
     let names: Vec<&str> = families.iter().map(|family| family.name.as_str()).collect();
     assert_eq!(
         names,
