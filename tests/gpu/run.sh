@@ -12,8 +12,8 @@ date=$(date -u +%Y-%m-%d)
 report=$results/$date.md
 failed=0
 
-say() {
-    printf '%s\n' "$*" | tee -a "$report"
+say() { # LINE…
+    printf '%s\n' "$@" | tee -a "$report"
 }
 block() { # FILE: the file as a code block
     {
@@ -26,8 +26,7 @@ block() { # FILE: the file as a code block
 part() { # TITLE LOG COMMAND…
     local title=$1 log=$results/$2 status=0
     shift 2
-    say "" "## $title" ""
-    say "\`$(printf '%s ' "${@##"$here"/}" | sed "s#$here/##g; s#$results/##g; s# \$##")\`" ""
+    say "" "## $title" "" "\`$(printf '%s ' "${@##"$here"/}" | sed "s#$here/##g; s#$results/##g; s# \$##")\`" ""
     "$@" >"$log" 2>"$log.err" || status=$?
     if ((status != 0)); then
         failed=1
