@@ -12,6 +12,7 @@
 )]
 
 mod exporters {
+    mod json_log;
     mod otlp;
     mod otlp_faults;
     mod otlp_rotel;

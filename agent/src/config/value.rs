@@ -7,34 +7,23 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-
-/// A variable whose value cannot be used.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("variable {name}: cannot use `{value}`: {reason}")]
-pub struct VariableError {
-    /// The variable.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-    /// What would be right.
-    pub reason: String,
-}
+use tracing::warn;
 
 /// A value that was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ValueError(pub String);
 
-/// Reads the variable `name` as a `T`, `None` where it is not set.
-pub fn variable<T>(name: &str, look_up: &dyn Fn(&str) -> Option<String>) -> Result<Option<T>, VariableError>
+/// Reads the variable `name` as a `T`, `None` where it is not set. A value that cannot be used is ignored with a warning,
+/// as OpenTelemetry's specification wants: such variables are often set for other programs.
+pub fn variable<T>(name: &str, look_up: &dyn Fn(&str) -> Option<String>) -> Option<T>
 where
     T: FromStr<Err: fmt::Display>,
 {
-    let Some(value) = look_up(name) else { return Ok(None) };
-    match value.trim().parse() {
-        Ok(parsed) => Ok(Some(parsed)),
-        Err(error) => Err(VariableError { name: name.to_owned(), reason: error.to_string(), value }),
-    }
+    let parsed = look_up(name)?.trim().parse();
+    parsed
+        .inspect_err(|error| warn!(variable = name, %error, "a variable is ignored: it cannot be used"))
+        .ok()
 }
 
 /// Milliseconds: a whole number, or a number with the unit `ms`, `s`, `m` or `h`.
@@ -193,6 +182,14 @@ mod tests {
         let error = "authorization=%ff".parse::<Pairs>().unwrap_err().to_string();
         assert!(error.contains("UTF-8"), "{error}");
         assert!(!"secret".parse::<Pairs>().unwrap_err().to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_used_counts_as_not_set() {
+        let look_up = |name: &str| (name == "SET").then(|| " 10s ".to_owned());
+        assert_eq!(variable("SET", &look_up), Some(Millis(10_000)));
+        assert_eq!(variable::<Listen>("SET", &look_up), None);
+        assert_eq!(variable::<Millis>("UNSET", &look_up), None);
     }
 
     #[test]

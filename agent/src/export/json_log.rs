@@ -19,7 +19,7 @@ use tracing::warn;
 use super::events::{EventSender, Message, QueueReceiver, QueueSender, queue};
 use super::{ExportStats, SnapshotSource, Wiring};
 use crate::config::options;
-use crate::config::value::{Millis, ValueError, VariableError, deserialize_from_str, variable};
+use crate::config::value::{Millis, ValueError, deserialize_from_str, variable};
 
 mod event;
 mod filter;
@@ -83,8 +83,9 @@ deserialize_from_str! {
 
 impl Options {
     /// RUST_LOG.
-    pub fn from_environment(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, VariableError> {
-        Ok(Self { filter: variable("RUST_LOG", look_up)?, ..Self::default() })
+    #[must_use]
+    pub fn from_environment(look_up: &dyn Fn(&str) -> Option<String>) -> Self {
+        Self { filter: variable("RUST_LOG", look_up), ..Self::default() }
     }
 
     /// With defaults; `None` where the log is off.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::options;
-use crate::config::value::{Listen, Millis, VariableError, variable};
+use crate::config::value::{Listen, Millis, variable};
 use crate::export::resource::Resource;
 use crate::export::{ExportStats, Wiring};
 
@@ -37,14 +37,15 @@ options! {
 
 impl Options {
     /// What the OpenTelemetry variables say: their default host is localhost, their default port 9464.
-    pub fn from_otel(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, VariableError> {
-        let host: Option<String> = variable("OTEL_EXPORTER_PROMETHEUS_HOST", look_up)?;
-        let port: Option<u16> = variable("OTEL_EXPORTER_PROMETHEUS_PORT", look_up)?;
+    #[must_use]
+    pub fn from_otel(look_up: &dyn Fn(&str) -> Option<String>) -> Self {
+        let host: Option<String> = variable("OTEL_EXPORTER_PROMETHEUS_HOST", look_up);
+        let port: Option<u16> = variable("OTEL_EXPORTER_PROMETHEUS_PORT", look_up);
         let listen = (host.is_some() || port.is_some()).then(|| {
             let host = host.unwrap_or_else(|| "localhost".to_owned());
             Listen::At(format!("{host}:{}", port.unwrap_or(9464)))
         });
-        Ok(Self { listen, ..Self::default() })
+        Self { listen, ..Self::default() }
     }
 
     /// With defaults; `None` where the endpoint is off.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::options;
-use crate::config::value::{Pairs, VariableError, variable};
+use crate::config::value::{Pairs, variable};
 
 options! {
     /// How the agent names itself to back ends (OpenTelemetry resource).
@@ -21,11 +21,12 @@ options! {
 
 impl Options {
     /// What the OpenTelemetry variables say.
-    pub fn from_otel(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, VariableError> {
-        Ok(Self {
-            service_name: variable("OTEL_SERVICE_NAME", look_up)?,
-            attributes: variable("OTEL_RESOURCE_ATTRIBUTES", look_up)?,
-        })
+    #[must_use]
+    pub fn from_otel(look_up: &dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            service_name: variable("OTEL_SERVICE_NAME", look_up),
+            attributes: variable("OTEL_RESOURCE_ATTRIBUTES", look_up),
+        }
     }
 
     /// The resource: given attributes over found ones, `service_name` over all.
@@ -94,7 +95,7 @@ mod tests {
             "OTEL_SERVICE_NAME" => Some("b".to_owned()),
             _ => None,
         };
-        let options = Options::from_otel(&look_up).unwrap();
+        let options = Options::from_otel(&look_up);
         assert_eq!(attribute(options.clone(), "service.name").as_deref(), Some("b"));
         assert_eq!(attribute(options, "deployment.environment.name").as_deref(), Some("lab 1"));
         let options = Options { service_name: None, attributes: Some("service.name=a".parse().unwrap()) };

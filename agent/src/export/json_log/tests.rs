@@ -151,8 +151,8 @@ fn it_is_off_unless_asked_for() {
 #[test]
 fn rust_log_is_the_filter_where_nothing_else_is_said() {
     let look_up = |name: &str| (name == "RUST_LOG").then(|| "memcpy=debug".to_owned());
-    let options = Options::from_environment(&look_up).unwrap();
+    let options = Options::from_environment(&look_up);
     assert_eq!(options.filter, Some("memcpy=debug".parse().unwrap()));
     let bad = |name: &str| (name == "RUST_LOG").then(|| "memcpy=loud".to_owned());
-    assert!(Options::from_environment(&bad).unwrap_err().to_string().contains("RUST_LOG"));
+    assert_eq!(Options::from_environment(&bad).filter, None, "it may be meant for another program");
 }

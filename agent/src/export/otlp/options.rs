@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use opentelemetry_otlp as otel;
+use tracing::warn;
 
 use super::Config;
 use super::transport::tls::Files;
 use crate::config::options;
-use crate::config::value::{Millis, Pairs, ValueError, VariableError, deserialize_from_str, variable};
+use crate::config::value::{Millis, Pairs, ValueError, deserialize_from_str, variable};
 use crate::export::push::Schedule;
 
 options! {
@@ -24,7 +25,7 @@ options! {
     pub struct Options["otlp"] {
         /// Whether to send. OTEL_METRICS_EXPORTER, OTEL_SDK_DISABLED.
         enabled: bool, "otlp", "GPU_AGENT_OTLP", default "true where an endpoint is given, else false",
-            num_args = 0..=1, default_missing_value = "true", value_name = "BOOL";
+            num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL";
         /// Where to, for all signals: over HTTP, /v1/metrics is appended. OTEL_EXPORTER_OTLP_ENDPOINT.
         endpoint: String, "otlp-endpoint", "GPU_AGENT_OTLP_ENDPOINT",
             default "http://localhost:4317 (gRPC), http://localhost:4318 (HTTP)", value_name = "URL";
@@ -57,7 +58,7 @@ options! {
             value_name = "FILE";
         /// No TLS, where a gRPC endpoint has no scheme. OTEL_EXPORTER_OTLP_INSECURE.
         insecure: bool, "otlp-insecure", "GPU_AGENT_OTLP_INSECURE", default "false", num_args = 0..=1,
-            default_missing_value = "true", value_name = "BOOL";
+            require_equals = true, default_missing_value = "true", value_name = "BOOL";
         /// `cumulative`, `delta` or `lowmemory` (here the same as delta).
         /// OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE.
         temporality: Temporality, "otlp-temporality", "GPU_AGENT_OTLP_TEMPORALITY", default "cumulative",
@@ -137,43 +138,44 @@ const HISTOGRAMS: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATI
 
 impl Options {
     /// What the OpenTelemetry variables say.
-    pub fn from_otel(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, VariableError> {
-        let headers: Option<Pairs> =
-            either([otel::OTEL_EXPORTER_OTLP_METRICS_HEADERS, otel::OTEL_EXPORTER_OTLP_HEADERS], look_up)?;
-        let disabled: Option<Boolean> = variable("OTEL_SDK_DISABLED", look_up)?;
-        let exporters: Option<String> = variable("OTEL_METRICS_EXPORTER", look_up)?;
-        let selected = exporters.map(|list| list.split(',').any(|name| name.trim() == "otlp"));
-        let options = Self {
+    #[must_use]
+    pub fn from_otel(look_up: &dyn Fn(&str) -> Option<String>) -> Self {
+        let disabled: Option<Boolean> = variable("OTEL_SDK_DISABLED", look_up);
+        let exporters: Option<String> = variable("OTEL_METRICS_EXPORTER", look_up);
+        let selected = exporters.map(|list| names_otlp(&list));
+        Self {
             enabled: if disabled == Some(Boolean(true)) { Some(false) } else { selected },
-            endpoint: variable(otel::OTEL_EXPORTER_OTLP_ENDPOINT, look_up)?,
-            metrics_endpoint: variable(otel::OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, look_up)?,
+            endpoint: variable(otel::OTEL_EXPORTER_OTLP_ENDPOINT, look_up),
+            metrics_endpoint: variable(otel::OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, look_up),
             protocol: either(
                 [otel::OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, otel::OTEL_EXPORTER_OTLP_PROTOCOL],
                 look_up,
-            )?,
-            headers,
+            ),
+            headers: either(
+                [otel::OTEL_EXPORTER_OTLP_METRICS_HEADERS, otel::OTEL_EXPORTER_OTLP_HEADERS],
+                look_up,
+            ),
             compression: either(
                 [otel::OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, otel::OTEL_EXPORTER_OTLP_COMPRESSION],
                 look_up,
-            )?,
+            ),
             timeout_ms: either(
                 [otel::OTEL_EXPORTER_OTLP_METRICS_TIMEOUT, otel::OTEL_EXPORTER_OTLP_TIMEOUT],
                 look_up,
-            )?,
-            period_ms: variable("OTEL_METRIC_EXPORT_INTERVAL", look_up)?,
-            push_timeout_ms: variable("OTEL_METRIC_EXPORT_TIMEOUT", look_up)?,
-            certificate_file: either(CERTIFICATE, look_up)?,
-            client_certificate_file: either(CLIENT_CERTIFICATE, look_up)?,
-            client_key_file: either(CLIENT_KEY, look_up)?,
+            ),
+            period_ms: variable("OTEL_METRIC_EXPORT_INTERVAL", look_up),
+            push_timeout_ms: variable("OTEL_METRIC_EXPORT_TIMEOUT", look_up),
+            certificate_file: either(CERTIFICATE, look_up),
+            client_certificate_file: either(CLIENT_CERTIFICATE, look_up),
+            client_key_file: either(CLIENT_KEY, look_up),
             insecure: either(
                 [otel::OTEL_EXPORTER_OTLP_METRICS_INSECURE, otel::OTEL_EXPORTER_OTLP_INSECURE],
                 look_up,
-            )?
+            )
             .map(|Boolean(value)| value),
-            temporality: variable(otel::OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, look_up)?,
-            histograms: variable(HISTOGRAMS, look_up)?,
-        };
-        Ok(options)
+            temporality: variable(otel::OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, look_up),
+            histograms: variable(HISTOGRAMS, look_up),
+        }
     }
 
     /// Each key from `self` where it has it, else from `lower`. Naming an endpoint asks for OTLP, whatever a lower
@@ -242,16 +244,21 @@ impl FromStr for Boolean {
     }
 }
 
+/// Whether the list in OTEL_METRICS_EXPORTER names OTLP. Names of exporters that the agent has not are ignored with a
+/// warning.
+fn names_otlp(list: &str) -> bool {
+    let names = || list.split(',').map(str::trim);
+    for unknown in names().filter(|name| !matches!(*name, "otlp" | "prometheus" | "none")) {
+        warn!(exporter = unknown, "OTEL_METRICS_EXPORTER names an exporter that there is not");
+    }
+    names().any(|name| name == "otlp")
+}
+
 fn either<T: FromStr<Err: std::fmt::Display>>(
     names: [&str; 2],
     look_up: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<T>, VariableError> {
-    for name in names {
-        if let Some(value) = variable(name, look_up)? {
-            return Ok(Some(value));
-        }
-    }
-    Ok(None)
+) -> Option<T> {
+    names.into_iter().find_map(|name| variable(name, look_up))
 }
 
 /// Why OTLP cannot be used as asked.

@@ -34,7 +34,7 @@ fn the_variables_of_the_specification_name_host_and_port() {
     let address = |variables: &'static [(&str, &str)]| {
         let look_up =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Options::from_otel(&look_up).unwrap().resolve().unwrap().address
+        Options::from_otel(&look_up).resolve().unwrap().address
     };
     assert_eq!(address(&[("OTEL_EXPORTER_PROMETHEUS_PORT", "9500")]), "localhost:9500");
     assert_eq!(address(&[("OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0")]), "0.0.0.0:9464");

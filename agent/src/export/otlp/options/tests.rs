@@ -8,7 +8,7 @@ fn otel(variables: &[(&str, &str)]) -> Options {
         let found = variables.iter().find(|(key, _)| *key == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    Options::from_otel(&look_up).unwrap()
+    Options::from_otel(&look_up)
 }
 
 fn config(variables: &[(&str, &str)]) -> Config {
@@ -132,6 +132,20 @@ fn the_remaining_variables_are_read() {
     assert_eq!(config.schedule.timeout, Duration::from_secs(4));
     assert_eq!(config.temporality, Temporality::LowMemory);
     assert_eq!(config.histograms, Histograms::Exponential);
+}
+
+#[test]
+fn a_variable_that_cannot_be_used_counts_as_not_set() {
+    let options = otel(&[
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "carrier-pigeon"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "-1"),
+        ("OTEL_METRICS_EXPORTER", "otlp,console"),
+        ("OTEL_SDK_DISABLED", "perhaps"),
+    ]);
+    assert_eq!(options.protocol, Some(Protocol::HttpProtobuf));
+    assert_eq!(options.period_ms, None);
+    assert_eq!(options.enabled, Some(true));
 }
 
 #[test]
