@@ -10,7 +10,8 @@ use gpu_agent_tests::programs;
 
 fn successful(output: std::io::Result<Output>) -> Output {
     let output = output.unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{said}\n{complained}", output.status);
     output
 }
@@ -39,7 +40,8 @@ fn the_bundle_runs_without_this_checkout_and_says_that_the_device_is_simulated()
     assert!(said.contains("Simulated device: kernels ran on the CPU"), "{said}");
     assert!(said.ends_with("Every part ran.\n"), "{said}");
 
-    let results: Vec<_> = std::fs::read_dir(folder.path().join("results")).unwrap().map(Result::unwrap).collect();
+    let results: Vec<_> =
+        std::fs::read_dir(folder.path().join("results")).unwrap().map(Result::unwrap).collect();
     let with_ending = |ending: &str| {
         results.iter().filter(|entry| entry.file_name().to_string_lossy().ends_with(ending)).count()
     };
