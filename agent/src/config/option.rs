@@ -56,7 +56,7 @@ macro_rules! options {
                 long = $flag,
                 env = $variable,
                 hide_env_values = true,
-                help = concat!($($help,)+ " [default: ", $default, "]"),
+                help = concat!($($help,)+ " [default: ", $default, "]").trim_ascii_start(),
                 $($clap,)*
             )]
             pub $key: Option<$kind>,

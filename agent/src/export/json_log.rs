@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use std::{io, thread};
+use std::{fmt, io, thread};
 
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
@@ -62,6 +62,16 @@ pub enum Destination {
     Stdout,
     /// This file.
     File(PathBuf),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => formatter.write_str("off"),
+            Self::Stdout => formatter.write_str("on stdout"),
+            Self::File(path) => path.display().fmt(formatter),
+        }
+    }
 }
 
 impl std::str::FromStr for Destination {
@@ -123,10 +133,10 @@ pub struct Config {
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the JSON log {path}: {source}. Choose another file with --json-log FILE", path = path.display())]
+#[error("cannot open the JSON log {destination}: {source}. Choose another file with --json-log FILE")]
 pub struct Error {
-    /// The file.
-    pub path: PathBuf,
+    /// Where it was to be.
+    pub destination: Destination,
     /// Why.
     pub source: io::Error,
 }
@@ -134,16 +144,19 @@ pub struct Error {
 impl Config {
     /// Opens the file.
     pub fn build(self) -> Result<JsonLog, Error> {
-        let output: Box<dyn Output> = match &self.destination {
-            Destination::Off | Destination::Stdout => Box::new(Stdout),
-            Destination::File(path) => Box::new(
-                Rotating::open(path.clone(), self.max_file_bytes, self.keep_files)
-                    .map_err(|source| Error { path: path.clone(), source })?,
-            ),
-        };
+        let output = self.open().map_err(|source| Error { destination: self.destination.clone(), source })?;
         let stats = Arc::new(ExportStats::new("json_log"));
         let (sender, receiver) = queue(self.queue_events, event::wanted(&self.filter), Arc::clone(&stats));
         Ok(JsonLog { config: self, output, sender, receiver, stats })
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Output>> {
+        Ok(match &self.destination {
+            Destination::Off | Destination::Stdout => Box::new(Stdout::open()?),
+            Destination::File(path) => {
+                Box::new(Rotating::open(path.clone(), self.max_file_bytes, self.keep_files)?)
+            }
+        })
     }
 }
 
@@ -156,8 +169,8 @@ pub struct JsonLog {
     stats: Arc<ExportStats>,
 }
 
-impl std::fmt::Debug for JsonLog {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for JsonLog {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("JsonLog").field("config", &self.config).finish_non_exhaustive()
     }
 }
@@ -206,8 +219,8 @@ pub struct Logging {
     thread: JoinHandle<()>,
 }
 
-impl std::fmt::Debug for Logging {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Logging {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Logging").finish_non_exhaustive()
     }
 }

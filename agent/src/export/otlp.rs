@@ -193,8 +193,10 @@ impl<T: Transport> Core<T> {
             };
             let wait = match refusal.retry {
                 retry::Retry::Never => return Err(GaveUp::Refused { reason: refusal.reason }),
-                retry::Retry::Later(Some(asked)) => asked.min(retry::LONGEST_THROTTLE),
-                retry::Retry::Later(None) => self.backoff.next(),
+                // At least the client's own pause: a receiver that asks for none is not hammered.
+                retry::Retry::Later(asked) => {
+                    self.backoff.next().max(asked.unwrap_or_default()).min(retry::LONGEST_THROTTLE)
+                }
             };
             let until = Instant::now() + wait;
             if matches!(refusal.retry, retry::Retry::Later(Some(_))) {

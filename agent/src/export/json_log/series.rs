@@ -65,6 +65,16 @@ impl Said {
     }
 }
 
+/// A total that has not moved since its series began.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Counter(total) => *total == 0,
+        Value::CounterF64(total) => *total == 0.0,
+        Value::Histogram(histogram) => histogram.count == 0,
+        Value::Gauge(_) => false,
+    }
+}
+
 #[derive(Debug)]
 struct Last {
     said: Said,
@@ -111,6 +121,9 @@ impl Renderer {
                         let start_unix_ns = point.start_unix_ns;
                         let entry = Last { said, start_unix_ns, generation: self.generation };
                         last.insert(point.attributes.clone(), entry);
+                        if is_nothing(&point.value) {
+                            continue;
+                        }
                         None
                     }
                 };
@@ -237,6 +250,16 @@ mod tests {
         assert!(lines(&mut renderer, &at(5)).is_empty());
         let third = lines(&mut renderer, &at(12));
         assert_eq!((&third[0]["value"], &third[0]["value_added"]), (&12.into(), &7.into()));
+    }
+
+    #[test]
+    fn a_total_is_silent_until_it_counts_something() {
+        let mut renderer = Renderer::new(Filter::default());
+        let at = |total| snapshot(&instruments::KERNEL_EXECUTIONS, &[], Value::Counter(total));
+        assert!(lines(&mut renderer, &at(0)).is_empty());
+        assert_eq!(lines(&mut renderer, &at(1))[0]["value_added"], 1);
+        let gauge = snapshot(&instruments::MEMORY_USAGE, &[], Value::Gauge(0.0));
+        assert_eq!(lines(&mut renderer, &gauge)[0]["value"], 0.0, "a level of 0 says something");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
@@ -102,15 +103,18 @@ fn count_lines(block: &[u8]) -> u64 {
     block.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// The agent's stdout.
-pub(super) struct Stdout;
+/// The agent's stdout, past the standard library's buffer: what it did not take is known.
+pub(super) struct Stdout(File);
+
+impl Stdout {
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(Self(io::stdout().as_fd().try_clone_to_owned()?.into()))
+    }
+}
 
 impl Output for Stdout {
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut stdout = io::stdout().lock();
-        let count = stdout.write(bytes)?;
-        stdout.flush()?;
-        Ok(count)
+        self.0.write(bytes)
     }
 
     fn retract(&mut self, _count: u64) -> bool {

@@ -213,6 +213,15 @@ async fn a_receiver_that_names_a_pause_gets_exactly_that() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_receiver_that_asks_for_no_pause_is_not_hammered() {
+    let impatient = std::iter::repeat_n(Does::Refuse(Retry::Later(Some(Duration::ZERO))), 1000);
+    let mut rig = Rig::new(Temporality::Cumulative, impatient);
+    rig.push(&snapshot(1, &[1])).await.unwrap_err();
+    let attempts = rig.attempts().len();
+    assert!((4..=9).contains(&attempts), "{attempts} attempts");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pause_longer_than_the_push_is_kept_over_the_pushes_that_follow() {
     let throttled = Does::Refuse(Retry::Later(Some(Duration::from_secs(100))));
     let mut rig = Rig::new(Temporality::Delta, [throttled]);
