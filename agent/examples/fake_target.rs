@@ -10,6 +10,7 @@
 //! flood         writes kernel records until it is killed
 //! exec          runs itself again, with the same arguments
 //! state         says `armed` or `dormant`, by the lease
+//! fail          fails until the present lease is over, as a shim does whose CUPTI has failed
 //! (end)         exits
 //! ```
 //!
@@ -27,6 +28,7 @@ use std::io::{BufRead, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gpu_agent::event::Pid;
@@ -62,6 +64,7 @@ fn main() {
 struct Shim {
     writer: Writer,
     control: Arc<ShimControl>,
+    has_failed: Arc<AtomicBool>,
 }
 
 impl Shim {
@@ -72,10 +75,19 @@ impl Shim {
         let writer = Writer::create(Geometry { slots, names_bytes: 1 << 16 }, identity).unwrap();
         let control = Arc::new(ShimControl::create(RING_ID).unwrap());
         let answering = Arc::clone(&control);
+        let has_failed = Arc::new(AtomicBool::new(false));
+        let failed = Arc::clone(&has_failed);
         std::thread::spawn(move || {
             loop {
                 let wish = answering.wish();
-                let state = if wish.deadline_ns > mono_ns() { ShimState::Armed } else { ShimState::Dormant };
+                let state = match (wish.deadline_ns > mono_ns(), failed.load(Ordering::Acquire)) {
+                    (true, true) => ShimState::Failed,
+                    (true, false) => ShimState::Armed,
+                    (false, _) => {
+                        failed.store(false, Ordering::Release);
+                        ShimState::Dormant
+                    }
+                };
                 answering.report(state, wish.generation, wish.kinds);
                 answering.wait(wish.generation, Some(Duration::from_millis(20)));
             }
@@ -84,7 +96,7 @@ impl Shim {
             let files = (writer.file().as_fd(), control.file().as_fd());
             gpu_agent_ring::announce(&name, RING_ID, files.0, files.1).unwrap();
         }
-        Self { writer, control }
+        Self { writer, control, has_failed }
     }
 
     fn push(&mut self, name_id: u32) {
@@ -125,6 +137,10 @@ fn obey(mut shim: Option<Shim>) {
             (["state"], Some(shim)) => {
                 let armed = shim.control.wish().deadline_ns > mono_ns();
                 println!("{}", if armed { "armed" } else { "dormant" });
+            }
+            (["fail"], Some(shim)) => {
+                shim.has_failed.store(true, Ordering::Release);
+                println!("failed");
             }
             (["exec"], _) => {
                 let executable = std::env::current_exe().unwrap();

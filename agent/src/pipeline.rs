@@ -22,8 +22,10 @@ use crate::source::cupti::{AttachError, Lease, Opened};
 
 pub mod options;
 mod pace;
+mod recovery;
 mod registry;
 mod snapshots;
+mod state;
 mod worker;
 
 pub use registry::{Registry, State, TargetStatus};
@@ -39,6 +41,8 @@ pub struct Config {
     pub classifier: Classifier,
     /// How long a graceful stop waits for the shims' last flush.
     pub stop_timeout: Duration,
+    /// How long a shim that failed rests before it is tried again; each further rest is twice as long.
+    pub retry: Duration,
 }
 
 /// What the thread shares with exporters and the table.

@@ -83,6 +83,7 @@ impl Options {
             },
             classifier: Classifier::with_files(&files)?,
             stop_timeout: Duration::from_secs(2),
+            retry: Duration::from_secs(5),
         })
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use gpu_agent_ring::control::{Report, ShimState, mono_ns};
+use gpu_agent_ring::control::mono_ns;
 use tracing::{info, warn};
 
 use super::pace::Pace;
+use super::recovery::{Recovery, Step};
 use super::registry::{State, TargetStatus};
-use super::{Command, Config, Shared, lock};
+use super::{Command, Config, Shared, lock, state};
 use crate::aggregate::Process;
 use crate::classes::Classifier;
 use crate::clock::Anchor;
@@ -35,6 +36,7 @@ pub(super) struct Worker {
     classifier: Arc<Classifier>,
     stop_timeout: Duration,
     grace: Duration,
+    retry: Duration,
     targets: Vec<Attached>,
     /// Processes that run another program now: it may have a ring of its own.
     replaced: Vec<(Pid, TargetId)>,
@@ -46,6 +48,7 @@ pub(super) struct Worker {
 struct Attached {
     id: TargetId,
     target: Target,
+    recovery: Recovery,
 }
 
 impl Worker {
@@ -57,6 +60,7 @@ impl Worker {
             classifier: Arc::new(config.classifier),
             stop_timeout: config.stop_timeout,
             grace: Duration::from_nanos(config.limits.grace_ns),
+            retry: config.retry,
             targets: Vec::new(),
             replaced: Vec::new(),
             ended: Vec::new(),
@@ -106,7 +110,7 @@ impl Worker {
     /// target that was not armed yet.
     fn count(&mut self) {
         for index in 0..self.targets.len() {
-            let Some(Attached { id, target }) = self.targets.get_mut(index) else { continue };
+            let Some(Attached { id, target, .. }) = self.targets.get_mut(index) else { continue };
             let hops = target.hops();
             let mut arming = false;
             self.shared.registry.update(*id, |status| {
@@ -121,9 +125,9 @@ impl Worker {
 
     fn attach(&mut self, opened: Opened, from_start: bool) -> Result<TargetId, AttachError> {
         let pid = opened.process.pid;
-        // The same process again, with a new ring: it runs another program now.
+        // The same process again, with a new ring: it runs another program now, and the one before holds no memory.
         if let Some(index) = self.targets.iter().position(|known| known.target.process().pid == pid) {
-            self.end(index, State::Ended);
+            self.end(index, State::Ended, true);
         }
         let target = Target::attach(opened, self.lease, Arc::clone(&self.classifier), from_start)?;
         let id = TargetId(self.next);
@@ -151,7 +155,7 @@ impl Worker {
             versions: target.versions(),
             start_unix_ns,
         });
-        self.targets.push(Attached { id, target });
+        self.targets.push(Attached { id, target, recovery: Recovery::new(self.retry) });
         self.report_state(self.targets.len() - 1, Ok(()));
         Ok(id)
     }
@@ -165,14 +169,11 @@ impl Worker {
         for index in (0..self.targets.len()).rev() {
             let Some(attached) = self.targets.get_mut(index) else { continue };
             match attached.target.fate() {
-                Fate::Running => {
-                    let renewed = attached.target.renew();
-                    self.report_state(index, renewed);
-                }
-                Fate::Ended => self.end(index, State::Ended),
+                Fate::Running => self.hold(index),
+                Fate::Ended => self.end(index, State::Ended, true),
                 Fate::Replaced => {
                     self.replaced.push((attached.target.process().pid, attached.id));
-                    self.end(index, State::Replaced);
+                    self.end(index, State::Replaced, true);
                 }
             }
         }
@@ -180,7 +181,9 @@ impl Worker {
         let now = mono_ns();
         lock(&self.shared.aggregator).tick(now);
         self.ended.retain(|(id, since)| {
-            let kept = since.elapsed() < self.grace;
+            // A process whose next program has no ring yet is still a target.
+            let awaited = self.replaced.iter().any(|(_, before)| before == id);
+            let kept = awaited || since.elapsed() < self.grace;
             if !kept {
                 self.shared.registry.remove(*id);
             }
@@ -207,31 +210,50 @@ impl Worker {
         }
     }
 
-    fn report_state(&mut self, index: usize, renewed: Result<(), gpu_agent_ring::LeaseError>) {
-        let Some(Attached { id, target }) = self.targets.get_mut(index) else { return };
+    /// Renews the lease; a shim that failed rests first.
+    fn hold(&mut self, index: usize) {
+        let Some(Attached { target, recovery, .. }) = self.targets.get_mut(index) else { return };
         let report = target.report();
+        match recovery.next(report.state, mono_ns()) {
+            Step::Hold => {
+                let renewed = target.renew();
+                self.report_state(index, renewed);
+            }
+            Step::Release(plan) => {
+                // The shim forgets its fault when the lease ends.
+                let (state, why) = state::of_report(target, &report);
+                target.release();
+                self.set_state(index, state, &format!("{why}; {plan}"));
+            }
+            Step::Rest => {}
+        }
+    }
+
+    fn report_state(&mut self, index: usize, renewed: Result<(), gpu_agent_ring::LeaseError>) {
+        let Some(Attached { target, .. }) = self.targets.get_mut(index) else { return };
         let (state, why) = match renewed {
             Err(error) => (State::LeaseLost, error.to_string()),
-            Ok(()) => state_of(target, &report),
+            Ok(()) => state::of_report(target, &target.report()),
         };
+        self.set_state(index, state, &why);
+    }
+
+    fn set_state(&mut self, index: usize, state: State, why: &str) {
+        let Some(Attached { id, target, .. }) = self.targets.get_mut(index) else { return };
         let hops = target.hops();
         let versions = target.versions();
         let pid = target.process().pid;
-        let changed = self.shared.registry.update(*id, |status| {
+        let mut changed = false;
+        self.shared.registry.update(*id, |status| {
+            // What becomes of a failed shim is news each time; how long another agent's lease lasts is not.
+            changed = status.state != state || (state == State::Failed && status.why != why);
             status.state = state;
-            status.why.clone_from(&why);
+            why.clone_into(&mut status.why);
             status.hops = hops;
             status.versions = versions;
         });
-        let health = match state {
-            State::Arming | State::Armed | State::Finished | State::Replaced | State::Ended => {
-                Status::Healthy
-            }
-            State::Busy | State::Yielded | State::LeaseLost => Status::Degraded,
-            State::NoCupti => Status::Unsupported,
-            State::Failed => Status::Failed,
-        };
-        self.shared.board.set(&component(pid), health, if why.is_empty() { state.name() } else { &why });
+        let health = state::health(state);
+        self.shared.board.set(&component(pid), health, if why.is_empty() { state.name() } else { why });
         if changed && health != Status::Healthy {
             warn!(pid = pid.0, %state, why, "target");
         } else if changed {
@@ -239,8 +261,8 @@ impl Worker {
         }
     }
 
-    /// Takes in the last records of a target that has ended, and lets it go.
-    fn end(&mut self, index: usize, state: State) {
+    /// Takes in the last records of a target that has ended (or is only let go), and forgets it.
+    fn end(&mut self, index: usize, state: State, has_exited: bool) {
         if index >= self.targets.len() {
             return;
         }
@@ -252,10 +274,9 @@ impl Worker {
             }
         }
         self.events.flush();
-        let Attached { id, mut target } = attached;
+        let Attached { id, mut target, .. } = attached;
         let hops = target.hops();
         let pid = target.process().pid;
-        let has_exited = target.fate() != Fate::Running;
         lock(&self.shared.aggregator).end_target(id, mono_ns(), has_exited);
         self.shared.registry.update(id, |status| {
             status.state = state;
@@ -281,8 +302,9 @@ impl Worker {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        while !self.targets.is_empty() {
-            self.end(0, State::Ended);
+        while let Some(first) = self.targets.first() {
+            let has_exited = first.target.fate() != Fate::Running;
+            self.end(0, State::Ended, has_exited);
         }
     }
 }
@@ -312,31 +334,6 @@ fn drain(shared: &Shared, events: &mut EventSender, attached: &mut Attached) -> 
         }
     }
     attached.target.position() - before
-}
-
-/// The state that the shim's report means, and why.
-fn state_of(target: &Target, report: &Report) -> (State, String) {
-    let failure = || {
-        let function = target.failed_function(report).unwrap_or_else(|| "a CUPTI call".to_owned());
-        format!("{function} returned CUPTI status {}", report.status)
-    };
-    match report.state {
-        Some(ShimState::Armed) => (State::Armed, String::new()),
-        Some(ShimState::Busy) => (
-            State::Busy,
-            "another profiler (Nsight, torch.profiler, compute-sanitizer) uses CUPTI in this process; the shim tries again"
-                .to_owned(),
-        ),
-        Some(ShimState::Yielded) => (State::Yielded, "CUPTI was handed to another profiler".to_owned()),
-        Some(ShimState::NoCupti) => (
-            State::NoCupti,
-            "no libcupti was found that this driver can use; install the CUDA toolkit's or the nvidia-cuda-cupti package, or set GPU_AGENT_CUPTI to one before the process starts"
-                .to_owned(),
-        ),
-        Some(ShimState::Failed) => (State::Failed, failure()),
-        Some(ShimState::Finished) => (State::Finished, String::new()),
-        Some(ShimState::Dormant) | None => (State::Arming, String::new()),
-    }
 }
 
 fn component(pid: Pid) -> String {

@@ -1,6 +1,7 @@
 //! Targets that do what they say: counts, ends, `exec`.
 
-use gpu_agent::pipeline::State;
+use gpu_agent::export::EventSender;
+use gpu_agent::pipeline::{Pipeline, State};
 use gpu_agent::source::cupti;
 
 use super::rig::{Fake, assert_accounted, counter, pipeline, snapshot, wait_for};
@@ -86,4 +87,23 @@ fn a_program_that_replaces_itself_is_followed() {
     let snapshot = snapshot(pipeline.shared());
     assert_eq!(counter(&snapshot, "gpu.kernel.executions", &[]), 17);
     assert_accounted(&snapshot);
+}
+
+#[test]
+fn a_shim_that_failed_is_let_go_and_tried_again() {
+    let mut fake = Fake::start(&[]);
+    let mut config = gpu_agent::pipeline::options::Options::default().resolve().unwrap();
+    config.retry = std::time::Duration::from_millis(10);
+    let pipeline = Pipeline::start(config, Vec::new(), EventSender::disabled()).unwrap();
+    pipeline.attach(cupti::find(fake.pid()).unwrap(), false).unwrap();
+    wait_for(pipeline.shared(), |target| target.state == State::Armed);
+    assert_eq!(fake.order("fail"), "failed");
+    wait_for(pipeline.shared(), |target| {
+        target.state == State::Failed && target.why.ends_with("CUPTI is let go, and tried again in 10ms")
+    });
+    wait_for(pipeline.shared(), |target| target.state == State::Armed);
+    assert_eq!(fake.order("state"), "armed");
+    fake.order("push 10 gemm_f16");
+    let shared = pipeline.stop();
+    assert_eq!(counter(&snapshot(&shared), "gpu.kernel.executions", &[]), 10);
 }

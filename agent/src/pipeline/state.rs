@@ -1,0 +1,45 @@
+//! What a shim's report means: the target's state, why, and how healthy that is.
+//!
+//! Enters: reports. Leaves: states with a sentence for people. Refuses: nothing: a state that is none counts as not
+//! answered yet.
+
+use gpu_agent_ring::control::{Report, ShimState};
+
+use super::registry::State;
+use crate::health::Status;
+use crate::source::cupti::Target;
+
+/// The state that the shim's report means, and why.
+pub(super) fn of_report(target: &Target, report: &Report) -> (State, String) {
+    let failure = || {
+        let function = target.failed_function(report).unwrap_or_else(|| "a CUPTI call".to_owned());
+        format!("{function} returned CUPTI status {}", report.status)
+    };
+    match report.state {
+        Some(ShimState::Armed) => (State::Armed, String::new()),
+        Some(ShimState::Busy) => (
+            State::Busy,
+            "another profiler (Nsight, torch.profiler, compute-sanitizer) uses CUPTI in this process; the shim tries again"
+                .to_owned(),
+        ),
+        Some(ShimState::Yielded) => (State::Yielded, "CUPTI was handed to another profiler".to_owned()),
+        Some(ShimState::NoCupti) => (
+            State::NoCupti,
+            "no libcupti was found that this driver can use; install the CUDA toolkit's or the nvidia-cuda-cupti package, or set GPU_AGENT_CUPTI to one before the process starts"
+                .to_owned(),
+        ),
+        Some(ShimState::Failed) => (State::Failed, failure()),
+        Some(ShimState::Finished) => (State::Finished, String::new()),
+        Some(ShimState::Dormant) | None => (State::Arming, String::new()),
+    }
+}
+
+/// How healthy a target in this state is.
+pub(super) fn health(state: State) -> Status {
+    match state {
+        State::Arming | State::Armed | State::Finished | State::Replaced | State::Ended => Status::Healthy,
+        State::Busy | State::Yielded | State::LeaseLost => Status::Degraded,
+        State::NoCupti => Status::Unsupported,
+        State::Failed => Status::Failed,
+    }
+}
