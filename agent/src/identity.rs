@@ -103,6 +103,16 @@ impl Process {
         }
     }
 
+    /// With the file name of its executable from elsewhere, such as its announcement, where there is one: `/proc` has
+    /// none of a process that has ended, and a short one of a process that is ending.
+    #[must_use]
+    pub fn named(mut self, executable: &str) -> Self {
+        if !executable.is_empty() {
+            self.executable = without_mark(executable).into();
+        }
+        self
+    }
+
     /// Whether it has ended. A process that was replaced by `exec` has not.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -134,8 +144,13 @@ fn executable(pid: Pid, status: &str) -> Arc<str> {
     let link = fs::read_link(format!("/proc/{pid}/exe")).ok();
     let name =
         link.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-    let name = name.map(|name| name.trim_end_matches(" (deleted)").to_owned());
-    Arc::from(name.unwrap_or_else(|| field(status, "Name:").unwrap_or("unknown").to_owned()))
+    let name = name.as_deref().map(without_mark);
+    Arc::from(name.unwrap_or_else(|| field(status, "Name:").unwrap_or("unknown")))
+}
+
+/// The name in a link of `/proc` whose target may be gone (proc(5)).
+fn without_mark(name: &str) -> &str {
+    name.strip_suffix(" (deleted)").unwrap_or(name)
 }
 
 fn read(pid: Pid, file: &str) -> Result<String, IdentityError> {
@@ -183,6 +198,14 @@ mod tests {
         assert!(matches!(Process::look_up(process.pid), Err(IdentityError::Ended(_))));
         child.wait().unwrap();
         assert!(matches!(Process::look_up(process.pid), Err(IdentityError::NoSuchProcess(_))));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_has_the_name_of_its_announcement() {
+        let ended = || Process::ended(Pid(0x3FFF_FFFF), 1, 1, 0);
+        assert_eq!(&*ended().executable, "unknown");
+        assert_eq!(&*ended().named("").executable, "unknown");
+        assert_eq!(&*ended().named("program (deleted)").executable, "program");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! One datagram from a new shim to the agent that started its process: "here are my two files".
+//! One datagram from a new shim to the agent that started its process: "here are my two files, and this is my name".
 //!
 //! Enters: the two file descriptors and the id of a ring ([`announce`], in the target). Leaves: the same, with the
-//! pid and the user that Linux vouches for ([`AnnounceListener`], in the agent). Refuses: to block the target, and
+//! pid and the user that Linux vouches for, and a name that it does not ([`AnnounceListener`], in the agent). Refuses: to block the target, and
 //! datagrams of any other shape: their descriptors are closed at once.
 //!
 //! An agent finds rings by looking through `/proc`; a process that lives for a few milliseconds is gone before the
-//! next look. `gpu-agent run` therefore binds an abstract Unix datagram socket and names it in the environment of what
+//! next look, and its name with it. `gpu-agent run` therefore binds an abstract Unix datagram socket and names it in the environment of what
 //! it starts. A full or missing socket costs the target one failed system call, and the agent still looks around.
 //!
 //! | offset | size | field |
@@ -14,6 +14,7 @@
 //! | 8 | 4 | format version, that of the ring |
 //! | 12 | 4 | reserved, 0 |
 //! | 16 | 8 | ring id |
+//! | 24 | 256 | file name of the executable, from `/proc/self/exe`; the rest is 0 |
 //!
 //! beside it `SCM_RIGHTS` with exactly two descriptors: the ring, then the control page.
 #![allow(unsafe_code, reason = "recvmsg: ancillary data with the sender's credentials")]
@@ -21,6 +22,7 @@
 use core::mem::MaybeUninit;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
@@ -36,6 +38,9 @@ pub const ANNOUNCE_MAGIC: u64 = u64::from_le_bytes(*b"GPUANNCE");
 /// Descriptors of an announcement.
 const FILES: usize = 2;
 
+/// Bytes of a file name (`NAME_MAX` of linux/limits.h), and a 0.
+const NAME_BYTES: usize = 256;
+
 /// The datagram's bytes.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -44,15 +49,18 @@ struct Datagram {
     version: u32,
     reserved: u32,
     ring_id: u64,
+    executable: [u8; NAME_BYTES],
 }
 
-const _: () = assert!(size_of::<Datagram>() == 24);
+const _: () = assert!(size_of::<Datagram>() == 24 + NAME_BYTES);
 
 /// Tells the listener at the abstract name `name` about a ring. Never waits; a failure may be ignored.
 pub fn announce(name: &str, ring_id: u64, ring: BorrowedFd<'_>, control: BorrowedFd<'_>) -> io::Result<()> {
     let socket = datagram_socket()?;
     let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
-    let datagram = Datagram { magic: ANNOUNCE_MAGIC, version: FORMAT_VERSION, reserved: 0, ring_id };
+    let executable = own_name();
+    let datagram =
+        Datagram { magic: ANNOUNCE_MAGIC, version: FORMAT_VERSION, reserved: 0, ring_id, executable };
     let files = [ring, control];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -64,6 +72,18 @@ pub fn announce(name: &str, ring_id: u64, ring: BorrowedFd<'_>, control: Borrowe
     Ok(())
 }
 
+/// File name of this process's executable; all 0 without /proc.
+fn own_name() -> [u8; NAME_BYTES] {
+    let mut name = [0; NAME_BYTES];
+    let link = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    let file = link.file_name().unwrap_or_default().as_bytes();
+    // "NAME (deleted)" may be longer than a name.
+    for (to, from) in name.iter_mut().take(NAME_BYTES - 1).zip(file) {
+        *to = *from;
+    }
+    name
+}
+
 /// A ring that a new process announced. Nothing of the ring itself was checked yet.
 #[derive(Debug)]
 pub struct Announcement {
@@ -73,6 +93,8 @@ pub struct Announcement {
     pub uid: u32,
     /// Id that the ring and the control page must carry.
     pub ring_id: u64,
+    /// File name of the sender's executable as the sender says; empty if it does not.
+    pub executable: String,
     /// The ring's file; see [`crate::Reader::open`].
     pub ring: OwnedFd,
     /// The control page's file; see [`crate::AgentControl::open`].
@@ -143,7 +165,9 @@ impl AnnounceListener {
         match received.sender {
             // Linux says pid 0 for a sender that this pid namespace cannot see.
             Some((pid @ 1.., uid)) => {
-                Ok(Some(Announcement { pid, uid, ring_id: datagram.ring_id, ring, control }))
+                let name = datagram.executable.split(|byte| *byte == 0).next().unwrap_or_default();
+                let executable = String::from_utf8_lossy(name).into_owned();
+                Ok(Some(Announcement { pid, uid, ring_id: datagram.ring_id, executable, ring, control }))
             }
             _ => refused("its sender is not visible in this pid namespace"),
         }
@@ -274,6 +298,8 @@ mod tests {
         let announcement = listener.receive().unwrap().unwrap();
         assert_eq!((announcement.pid, announcement.ring_id), (std::process::id(), 77));
         assert_eq!(announcement.uid, rustix::process::geteuid().as_raw());
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(announcement.executable, own.file_name().unwrap().to_str().unwrap());
         assert!(fcntl_getfd(&announcement.ring).unwrap().contains(FdFlags::CLOEXEC));
         assert!(fcntl_getfd(&announcement.control).unwrap().contains(FdFlags::CLOEXEC));
         writer.push_payload(&[5; 11]);
@@ -296,7 +322,13 @@ mod tests {
     fn anything_else_is_refused_and_leaves_no_descriptor_behind() {
         let name = name();
         let listener = AnnounceListener::bind(&name).unwrap();
-        let right = Datagram { magic: ANNOUNCE_MAGIC, version: FORMAT_VERSION, reserved: 0, ring_id: 1 };
+        let right = Datagram {
+            magic: ANNOUNCE_MAGIC,
+            version: FORMAT_VERSION,
+            reserved: 0,
+            ring_id: 1,
+            executable: [b'n'; NAME_BYTES],
+        };
         let memfd = rustix::fs::memfd_create(&name, rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let file = memfd.as_fd();
         let other_magic = Datagram { magic: 1, ..right };
@@ -304,7 +336,7 @@ mod tests {
         let longer = [right.as_bytes(), &[0]].concat();
         let cases: &[(&[u8], &[BorrowedFd<'_>])] = &[
             (b"", &[file, file]),
-            (&right.as_bytes()[..23], &[file, file]),
+            (&right.as_bytes()[..size_of::<Datagram>() - 1], &[file, file]),
             (&longer, &[file, file]),
             (other_magic.as_bytes(), &[file, file]),
             (other_version.as_bytes(), &[file, file]),
@@ -321,8 +353,9 @@ mod tests {
             assert_eq!(descriptors_of(&name), 1, "case {number}");
         }
         send(&name, right.as_bytes(), &[file, file]);
-        let _held = listener.receive().unwrap().unwrap();
+        let held = listener.receive().unwrap().unwrap();
         assert_eq!(descriptors_of(&name), 3);
+        assert_eq!(held.executable, "n".repeat(NAME_BYTES), "a name without an end");
     }
 
     #[test]

@@ -95,6 +95,7 @@ pub fn from_announcement(announcement: Announcement) -> Result<Opened, AttachErr
         }
         Err(error) => return Err(error.into()),
     };
+    let process = process.named(&announcement.executable);
     let control = AgentControl::open(&announcement.control, writer.ring_id, std::process::id())
         .map_err(|source| AttachError::Control { pid, source })?;
     Ok(Opened::new(process, reader, control))
