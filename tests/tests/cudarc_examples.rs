@@ -135,7 +135,8 @@ fn examples_that_run_at_the_same_time_are_kept_apart() {
             processes.iter().filter(|(_, name)| *name == example.name).map(|(pid, _)| *pid).collect();
         assert!(pids.len() <= 1, "{}: {pids:?}", example.name);
         let observed = pids.first().map(|pid| json_log::observed(&left.log, *pid)).unwrap_or_default();
-        assert_eq!(observed.differences(&example.truth(), 0), Vec::<String>::new(), "{}", example.name);
+        let wrong = observed.differences(&example.truth(), 0);
+        assert_eq!(wrong, Vec::<String>::new(), "{}; the log is of {processes:?}", example.name);
     }
 }
 
