@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::{Common, Error};
@@ -67,6 +69,10 @@ impl Session {
         };
         let running = {
             let _entered = runtime.enter();
+            // A handled signal leaves the write to fail with EFBIG, which the log counts; unhandled it ends the process.
+            // Unlike an ignored one it is not inherited by the program of `run`.
+            let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))
+                .map_err(Error::system("handle the signal of the file size limit"))?;
             exporters.start(wiring)?
         };
         if let Some(address) = metrics_address {

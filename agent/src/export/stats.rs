@@ -29,7 +29,7 @@ pub struct ExportStats {
     pub failures: AtomicU64,
     /// Attempts after the first one.
     pub retries: AtomicU64,
-    /// Bytes on the wire (after compression) or in the file.
+    /// Bytes sent over HTTP or written to the file; over gRPC before compression.
     pub bytes: AtomicU64,
     /// Time spent, nanoseconds.
     pub duration_ns: AtomicU64,

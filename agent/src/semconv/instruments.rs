@@ -139,7 +139,7 @@ instruments! {
     OWN_EXPORT_ITEMS: Counter "gpu_agent.export.items" [""] [a::EXPORTER, a::OUTCOME];
     /// Attempts to export after a first one that failed.
     OWN_EXPORT_RETRIES: Counter "gpu_agent.export.retries" [""] [a::EXPORTER];
-    /// Bytes exported, after compression.
+    /// Bytes exported: as sent over HTTP or written to the file; over gRPC before compression.
     OWN_EXPORT_BYTES: Counter "gpu_agent.export.bytes" ["By"] [a::EXPORTER];
     /// Items that wait for an exporter.
     OWN_EXPORT_QUEUE: Gauge "gpu_agent.export.queue.length" [""] [a::EXPORTER];
