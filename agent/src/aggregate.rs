@@ -11,6 +11,7 @@
 //!                                         └► HostSeries ────► API calls, errors, waits, CUPTI's overhead
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::classes::KernelName;
@@ -45,8 +46,7 @@ pub struct Aggregator {
     limits: Limits,
     units: Units,
     shared: Shared,
-    /// By target id. A target whose series were dropped leaves its place empty.
-    targets: Vec<Option<TargetSeries>>,
+    targets: BTreeMap<TargetId, TargetSeries>,
 }
 
 /// What the targets share.
@@ -67,73 +67,67 @@ impl Aggregator {
             allocations: Allocations::new(limits.allocations),
             past_overflow: 0,
         };
-        Self { limits, units: Units::new(), shared, targets: Vec::new() }
+        Self { limits, units: Units::new(), shared, targets: BTreeMap::new() }
     }
 
     /// Adds a target, observed from `start_unix_ns` on. If one with the same attributes has ended, its series go on: two
     /// series must not have one identity, and nothing that was counted may vanish.
     pub fn add_target(&mut self, id: TargetId, process: &Process, start_unix_ns: u64) {
-        let is_before = |target: &&mut Option<TargetSeries>| {
-            target.as_ref().is_some_and(|target| target.is_ended(process))
-        };
-        let before = self.targets.iter_mut().find(is_before).and_then(Option::take);
-        let series = match before {
+        let before =
+            self.targets.iter().find(|(_, series)| series.is_ended(process)).map(|(&before, _)| before);
+        let series = match before.and_then(|before| self.targets.remove(&before)) {
             Some(mut series) => {
                 series.resume(id);
                 series
             }
             None => TargetSeries::new(id, process, start_unix_ns),
         };
-        let index = id.0 as usize;
-        while self.targets.len() <= index {
-            self.targets.push(None);
-        }
-        if let Some(slot) = self.targets.get_mut(index) {
-            *slot = Some(series);
-        }
+        self.targets.insert(id, series);
     }
 
     /// Tells the kernel name that events of `target` mean by `id`. Ids are given in ascending order from 0.
     pub fn add_name(&mut self, target: TargetId, id: NameId, name: Arc<KernelName>) {
-        if let Some(target) = self.target(target) {
-            target.add_name(id, name);
+        if let Some(series) = self.targets.get_mut(&target) {
+            series.add_name(id, name);
         }
     }
 
     /// Takes one event.
     #[inline]
     pub fn observe(&mut self, target: TargetId, event: &Event) {
-        if let Some(Some(target)) = self.targets.get_mut(target.0 as usize) {
-            target.observe(event, &self.units, &mut self.shared);
+        if let Some(series) = self.targets.get_mut(&target) {
+            series.observe(event, &self.units, &mut self.shared);
         }
     }
 
     /// Nothing comes from the target any more, because its process has exited (or runs another program), or because it
     /// was let go. Its series stay for the grace period.
     pub fn end_target(&mut self, target: TargetId, now_ktime_ns: u64, has_exited: bool) {
-        if let Some(Some(series)) = self.targets.get_mut(target.0 as usize) {
+        if let Some(series) = self.targets.get_mut(&target) {
             series.end(now_ktime_ns, has_exited, &self.units, &mut self.shared);
         }
     }
 
     /// Every second or so: bandwidths, calls that wait, series of processes that ended long ago.
     pub fn tick(&mut self, now_ktime_ns: u64) {
-        for target in &mut self.targets {
-            let Some(series) = target else { continue };
-            if series.is_past(now_ktime_ns, self.limits.grace_ns) {
-                self.shared.drop_series(target);
+        let Self { limits, units, shared, targets } = self;
+        targets.retain(|_, series| {
+            let is_past = series.is_past(now_ktime_ns, limits.grace_ns);
+            if is_past {
+                shared.give_back(series);
             } else {
-                series.tick(now_ktime_ns, &self.units, &mut self.shared);
+                series.tick(now_ktime_ns, units, shared);
             }
-        }
+            !is_past
+        });
     }
 
     /// All points, with their values now. More may be pushed before [`Builder::finish`].
     #[must_use]
     pub fn collect(&self, unix_ns: u64) -> Builder {
         let mut builder = Builder::new(unix_ns);
-        for target in self.targets.iter().flatten() {
-            target.collect(&self.units, &mut builder);
+        for series in self.targets.values() {
+            series.collect(&self.units, &mut builder);
         }
         builder
     }
@@ -158,7 +152,7 @@ impl Aggregator {
     /// Records counted under `_other`.
     #[must_use]
     pub fn overflow(&self) -> u64 {
-        self.targets.iter().flatten().map(TargetSeries::overflow).sum::<u64>() + self.shared.past_overflow
+        self.targets.values().map(TargetSeries::overflow).sum::<u64>() + self.shared.past_overflow
     }
 
     /// Series held, as counted against [`Limits::series`].
@@ -166,18 +160,13 @@ impl Aggregator {
     pub fn series(&self) -> usize {
         self.shared.budget.used()
     }
-
-    fn target(&mut self, id: TargetId) -> Option<&mut TargetSeries> {
-        self.targets.get_mut(id.0 as usize)?.as_mut()
-    }
 }
 
 impl Shared {
-    fn drop_series(&mut self, target: &mut Option<TargetSeries>) {
-        if let Some(series) = target.take() {
-            self.past_overflow += series.overflow();
-            self.budget.give_back(series.points());
-        }
+    /// The series of a target go; what they overflowed stays counted.
+    fn give_back(&mut self, series: &TargetSeries) {
+        self.past_overflow += series.overflow();
+        self.budget.give_back(series.points());
     }
 }
 

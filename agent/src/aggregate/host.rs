@@ -56,6 +56,9 @@ impl HostSeries {
         if !self.calls.contains_key(&key) && !budget.take(2) {
             self.overflow += 1;
             key.1 = OTHER;
+            if !self.calls.contains_key(&key) {
+                budget.take_fixed(2);
+            }
         }
         let calls = self.calls.entry(key).or_insert_with(|| Calls::new(key, scope));
         calls.durations.observe(&units.host, api.interval.duration_ns());
@@ -69,6 +72,9 @@ impl HostSeries {
         if !self.errors.contains_key(&key) && !budget.take(1) {
             self.overflow += 1;
             key = (is_runtime, OTHER, OTHER);
+            if !self.errors.contains_key(&key) {
+                budget.take_fixed(1);
+            }
         }
         self.errors.entry(key).or_insert_with(|| Errors::new(key, scope)).count += 1;
     }
