@@ -1,7 +1,7 @@
 //! What a user may say about collecting.
 //!
 //! Enters: flags, variables, the `[collect]` table. Leaves: a [`super::Config`]. Refuses: lease times that would end between
-//! two renewals.
+//! two renewals, flushes without a pause, and flushes so rare that records could not be matched.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +18,7 @@ options! {
     pub struct Options["collect"] {
         /// What to collect: kernels, kernels+api, or graph (whole graph launches instead of their kernels).
         mode: Mode, "mode", "GPU_AGENT_MODE", default "kernels+api", value_name = "MODE";
-        /// Time between flushes in the target: how old a record gets before the agent sees it.
+        /// Time between flushes in the target, 1 ms to 1 s: how old a record gets before the agent sees it.
         flush_period_ms: Millis, "flush-period-ms", "GPU_AGENT_FLUSH_PERIOD_MS", default "100", value_name = "TIME";
         /// How long the shim stays armed if the agent dies; it is renewed each second.
         lease_ms: Millis, "lease-ms", "GPU_AGENT_LEASE_MS", default "3000", value_name = "TIME";
@@ -35,12 +35,18 @@ options! {
     }
 }
 
+/// The longest time between flushes: halves of a v2 call are taken for orphans if they come much later than each other.
+const LONGEST_FLUSH_PERIOD: Duration = Duration::from_secs(1);
+
 /// Why the options cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The lease would end before it is renewed.
     #[error("a lease of {0:?} ends before the agent renews it each second; give at least 2000 ms")]
     Lease(Duration),
+    /// The target would be flushed without a pause, or records would come too late to be matched.
+    #[error("a flush period of {0:?} is out of range; give 1 ms to 1000 ms")]
+    FlushPeriod(Duration),
     /// The file of classes cannot be read.
     #[error("cannot read the kernel classes in {path}: {source}", path = path.display())]
     Unreadable {
@@ -63,6 +69,10 @@ impl Options {
         if duration < Duration::from_secs(2) {
             return Err(Error::Lease(duration));
         }
+        let flush_period = self.flush_period_ms.map_or(lease.flush_period, Millis::duration);
+        if flush_period.is_zero() || flush_period > LONGEST_FLUSH_PERIOD {
+            return Err(Error::FlushPeriod(flush_period));
+        }
         let files = self.classes.map(|path| match std::fs::read_to_string(&path) {
             Ok(text) => Ok((path.display().to_string(), text)),
             Err(source) => Err(Error::Unreadable { path, source }),
@@ -72,7 +82,7 @@ impl Options {
         Ok(Config {
             lease: Lease {
                 mode: self.mode.unwrap_or_default(),
-                flush_period: self.flush_period_ms.map_or(lease.flush_period, Millis::duration),
+                flush_period,
                 duration,
                 budget_ppm: self.budget_ppm.unwrap_or(lease.budget_ppm),
             },
@@ -85,5 +95,25 @@ impl Options {
             stop_timeout: Duration::from_secs(2),
             retry: Duration::from_secs(5),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Millis, Options};
+
+    #[test]
+    fn times_that_cannot_work_are_refused_with_the_range() {
+        for flush_period_ms in [0, 1001] {
+            let options = Options { flush_period_ms: Some(Millis(flush_period_ms)), ..Options::default() };
+            let error = options.resolve().unwrap_err();
+            assert!(matches!(error, Error::FlushPeriod(_)) && error.to_string().contains("1 ms to 1000 ms"));
+        }
+        let error = Options { lease_ms: Some(Millis(1999)), ..Options::default() }.resolve().unwrap_err();
+        assert!(matches!(error, Error::Lease(_)), "{error}");
+        for flush_period_ms in [1, 1000] {
+            let options = Options { flush_period_ms: Some(Millis(flush_period_ms)), ..Options::default() };
+            assert!(options.resolve().is_ok());
+        }
     }
 }
