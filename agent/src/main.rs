@@ -1,6 +1,7 @@
 //! The `gpu-agent` program: parse, do what was asked for, exit.
 //!
-//! Enters: arguments. Leaves: an exit status; 2 where a command could not be carried out. Refuses: logic.
+//! Enters: arguments. Leaves: an exit status; 2 where a command could not be carried out, 126 or 127
+//! where the program of `run` did not start. Refuses: logic.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("gpu-agent: {error}");
-            ExitCode::from(2)
+            ExitCode::from(error.exit_code())
         }
     }
 }

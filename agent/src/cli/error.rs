@@ -61,6 +61,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Exit status of the agent: where the program of `run` did not start, what a shell or `env` would exit with.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
+            Self::Start { .. } => 126,
+            _ => 2,
+        }
+    }
+
     /// For `map_err` on system calls.
     pub(super) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::System { what, source }

@@ -82,9 +82,15 @@ fn run(script: &str) -> std::process::Output {
 fn run_passes_the_exit_code_on() {
     assert_eq!(run("exit 7").status.code(), Some(7));
     assert_eq!(run("kill -TERM $$").status.code(), Some(128 + 15));
-    let missing = agent_command().args(["run", "--shim", "/bin/sh", "--", "/nonexistent"]).output().unwrap();
-    assert_eq!(missing.status.code(), Some(2));
-    assert!(stderr(&missing).contains("cannot start /nonexistent"), "{}", stderr(&missing));
+}
+
+#[test]
+fn run_says_what_a_shell_says_of_a_program_that_does_not_start() {
+    for (program, code) in [("/nonexistent", 127), ("/etc/passwd", 126)] {
+        let output = agent(&["run", "--shim", "/bin/sh", "--", program]);
+        assert_eq!(output.status.code(), Some(code));
+        assert!(stderr(&output).contains(&format!("cannot start {program}")), "{}", stderr(&output));
+    }
 }
 
 #[test]
@@ -95,6 +101,21 @@ fn run_reports_on_children_however_short_they_live() {
     assert!(text.contains("SIMULATED DEVICE"), "{text}");
     let row = text.lines().find(|line| line.starts_with("gemm ")).unwrap_or_default();
     assert!(row.split_whitespace().any(|word| word == "600"), "{text}");
+}
+
+#[test]
+fn a_file_size_limit_costs_log_lines_not_the_agent() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let script = r#"ulimit -f 0 && exec "$0" run --shim /bin/sh --json-log "$1" -- sh -c 'echo "push 200 gemm_f16" | "$FAKE" > /dev/null; exit 7'"#;
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_gpu-agent")])
+        .arg(log.path())
+        .env("GPU_AGENT_LISTEN", "off")
+        .env("FAKE", example("fake_target"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert_eq!(log.path().metadata().unwrap().len(), 0);
 }
 
 #[test]
