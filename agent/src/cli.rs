@@ -25,7 +25,7 @@ pub(crate) use shim_path::find as find_shim;
 #[command(name = "gpu-agent", version, about, max_term_width = 110)]
 pub struct Cli {
     /// What the agent says about itself on stderr: a level, or directives in the syntax of RUST_LOG.
-    #[arg(long, global = true, env = "GPU_AGENT_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, global = true, env = "GPU_AGENT_STDERR_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
     #[command(subcommand)]
     command: Command,
@@ -64,6 +64,29 @@ impl Cli {
             Command::Run(arguments) => run::execute(arguments),
             Command::Attach(arguments) => attach::execute(arguments),
             Command::Bench(arguments) => bench::execute(arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn each_variable_means_one_flag() {
+        let mut command = Cli::command();
+        command.build();
+        for subcommand in command.get_subcommands() {
+            let mut flags = BTreeMap::new();
+            for argument in subcommand.get_arguments() {
+                let Some(variable) = argument.get_env() else { continue };
+                let before = flags.insert(variable.to_owned(), argument.get_long());
+                assert_eq!(before, None, "{}: {variable:?}", subcommand.get_name());
+            }
         }
     }
 }
