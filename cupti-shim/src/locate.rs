@@ -12,13 +12,15 @@
 //! | 4 | `/usr/local/cuda*` | the toolkit |
 //! | 5 | what `GPU_AGENT_CUPTI` names | the agent's own copy |
 //!
-//! Sonames of one CUDA major come before those of the next lower one. A copy that is loaded already is used whatever
-//! its minor version: the process chose it, and another would not replace it.
+//! Sonames of one CUDA major come before those of the next lower one. A copy that the process has loaded is used whatever
+//! its minor version: the process chose it, and another would not replace it. A copy that the shim had to load to ask for
+//! its version, and refused, stays loaded; it is refused again.
 #![allow(unsafe_code, reason = "the dynamic linker's functions")]
 
 mod candidates;
 mod driver;
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::path::PathBuf;
 
 use cupti_sys::{ApiVersion, CallError, Cupti, RecordSizes};
@@ -26,6 +28,9 @@ use cupti_sys::{ApiVersion, CallError, Cupti, RecordSizes};
 pub use self::candidates::{Candidate, Surroundings};
 pub use self::driver::Driver;
 use crate::activity::Source;
+
+/// Whether the shim has loaded a libcupti: from then on, one that is loaded need not be the process's choice.
+static LOADED_ONE: AtomicBool = AtomicBool::new(false);
 
 /// Why no libcupti can be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +68,10 @@ pub fn locate(named: Option<PathBuf>) -> Result<Source, LocateError> {
     let mut outcome = LocateError::NotFound { driver_version };
     for candidate in candidates::candidates(driver_version, &surroundings) {
         let Some(cupti) = load(&candidate) else { continue };
-        match examine(cupti, driver_version, candidate.is_loaded()) {
+        let is_loaded = candidate.is_loaded();
+        let is_chosen = is_loaded && !LOADED_ONE.load(Ordering::Relaxed);
+        LOADED_ONE.fetch_or(!is_loaded, Ordering::Relaxed);
+        match examine(cupti, driver_version, is_chosen) {
             Ok(source) => return Ok(source),
             Err(error) => outcome = error,
         }
@@ -83,10 +91,10 @@ fn load(candidate: &Candidate) -> Option<Cupti> {
     }
 }
 
-fn examine(cupti: Cupti, driver_version: u32, is_loaded: bool) -> Result<Source, LocateError> {
+fn examine(cupti: Cupti, driver_version: u32, is_chosen: bool) -> Result<Source, LocateError> {
     let version = cupti.version().map_err(LocateError::Version)?;
     let too_new = LocateError::TooNew { driver_version, cupti_version: version.0 };
-    if !is_loaded && cuda_of(version) > driver_version {
+    if !is_chosen && cuda_of(version) > driver_version {
         return Err(too_new);
     }
     // Older than 11.8.

@@ -205,6 +205,10 @@ fn a_cupti_newer_than_the_driver_is_not_used() {
     // CUPTI_ERROR_NOT_COMPATIBLE.
     assert_eq!(ring.await_state(ShimState::NoCupti).status, 14);
     assert_eq!(ring.function().as_deref(), Some("cuptiGetVersion"));
+    // The copy stays loaded, which does not make it the process's own choice at the next attempts.
+    std::thread::sleep(2 * gpu_agent_cupti::phase::RETRY + Duration::from_millis(200));
+    let report = ring.control.report();
+    assert_eq!((report.state, report.status, report.armed), (Some(ShimState::NoCupti), 14, 0));
     target.end_well();
 }
 
