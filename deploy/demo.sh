@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# In: nothing, or options of gpu-agent-workload; DEMO_SECONDS (15), DEMO_LISTEN (127.0.0.1:9400).
+# In: nothing, or options of gpu-agent-workload; DEMO_SECONDS (15), DEMO_LISTEN (127.0.0.1:9400); GPU_AGENT_DEVICE=simulated
+#     to leave a real device alone.
 # Out: a table that refreshes while the agent watches the bundled workload; then a summary, the JSON log's path, the
 # metrics URL and what the workload itself counted. Refuses to call a simulated device a real one.
 set -euo pipefail
@@ -7,6 +8,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seconds=${DEMO_SECONDS:-15}
 listen=${DEMO_LISTEN:-127.0.0.1:9400}
+# Somebody else may serve there already; the agent says where it serves.
+if (exec 3<>"/dev/tcp/${listen%:*}/${listen##*:}") 2>/dev/null; then
+    listen=${listen%:*}:0
+fi
 
 echo "building (the first time takes minutes) …"
 tests/tools/build.sh
@@ -23,7 +28,15 @@ trap cleanup EXIT
 
 # The driver says itself whether it is there: a few launches, without the shim.
 library_path=${LD_LIBRARY_PATH:-}
-if "$bin/gpu-agent-workload" --launches 3 >"$scratch/probe.json" 2>"$scratch/probe.err"; then
+if [[ ${GPU_AGENT_DEVICE:-} == simulated ]]; then
+    echo "as asked" >"$scratch/probe.err"
+    real=no
+elif "$bin/gpu-agent-workload" --launches 3 >"$scratch/probe.json" 2>"$scratch/probe.err"; then
+    real=yes
+else
+    real=no
+fi
+if [[ $real == yes ]]; then
     echo "device: $(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1 || true) (real)"
     options=()
 else
@@ -55,7 +68,4 @@ exec 3>&-
 wait "$workload"
 workload=
 
-echo
-echo "JSON log:    $scratch/events.jsonl ($(wc -l <"$scratch/events.jsonl") lines)"
-echo "metrics:     http://$listen/metrics (served while the agent ran)"
-echo "the workload counted for itself, over its whole life: $scratch/workload.out"
+echo "own counts      $scratch/workload.out (what the workload says it did, over its whole life)"

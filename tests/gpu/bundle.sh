@@ -1,16 +1,11 @@
 #!/usr/bin/env bash
-# In: nothing, or the path of the archive to make (default target/gpu-agent-gpu-bundle.tar.gz); before it --built, where
-#     tests/tools/build.sh was run already.
+# In: nothing, or the path of the archive to make (default target/gpu-agent-gpu-bundle.tar.gz).
 # Out: an archive of at most 60 MB with everything that run.sh needs on a machine with a GPU: no cargo, no source.
 # Refuses to make a larger one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-if [[ ${1:-} == --built ]]; then
-    shift
-else
-    tests/tools/build.sh >&2
-fi
+tests/tools/build.sh >&2
 bin=$(tests/tools/build.sh --print)
 archive=${1:-${CARGO_TARGET_DIR:-target}/gpu-agent-gpu-bundle.tar.gz}
 simulator=$(tests/tools/cuda-sim-dir.sh release)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # In: the folder that bundle.sh packed, on a machine with an NVIDIA GPU and driver; an empty folder for the results
-#     (default ./results); GPU_AGENT_CUPTI, if no libcupti is installed; PYTHON (python3) with PyTorch, if at hand.
+#     (default ./results); GPU_AGENT_CUPTI, if no libcupti is installed; PYTHON (python3) with PyTorch, if at hand;
+#     GPU_AGENT_DEVICE=simulated to leave a real device alone.
 # Out: results/DATE.md (to be committed as docs/gpu/DATE.md), results/*.cupti (raw activity buffers, at most 1 MB
 #     together), and the logs behind them. Needs no cargo and no network.
 # Refuses to call a simulated device real: without a GPU it runs on the simulated one, and every result says so.
@@ -38,13 +39,19 @@ part() { # TITLE LOG COMMAND…
 
 : >"$report"
 say "# GPU run of $date" ""
-if "$here/gpu-agent-workload" --launches 3 >"$results/probe.json" 2>"$results/probe.err"; then
+if [[ ${GPU_AGENT_DEVICE:-} == simulated ]]; then
+    echo "as asked" >"$results/probe.err"
+    simulated=yes
+elif "$here/gpu-agent-workload" --launches 3 >"$results/probe.json" 2>"$results/probe.err"; then
     simulated=no
+else
+    simulated=yes
+fi
+if [[ $simulated == no ]]; then
     say "Real device. $(uname -srm)."
     nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total --format=csv >"$results/nvidia-smi.csv" || true
     block "$results/nvidia-smi.csv"
 else
-    simulated=yes
     say "**Simulated device: kernels ran on the CPU, and no time below is a GPU's.**" \
         "No real one: $(tail -n 1 "$results/probe.err"). $(uname -srm)."
     export LD_LIBRARY_PATH=$here/cuda-sim${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}

@@ -23,9 +23,9 @@ fn the_bundle_runs_without_this_checkout_and_says_that_the_device_is_simulated()
     let target = programs::folder().parent().unwrap();
     successful(
         Command::new(programs::repository().join("tests/gpu/bundle.sh"))
-            .arg("--built")
             .arg(&archive)
             .env("CARGO_TARGET_DIR", target)
+            .env("GPU_AGENT_BUILT", "yes")
             .output(),
     );
     assert!(archive.metadata().unwrap().len() <= 60_000_000);
@@ -35,6 +35,7 @@ fn the_bundle_runs_without_this_checkout_and_says_that_the_device_is_simulated()
         .current_dir("/")
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("GPU_AGENT_DEVICE", "simulated")
         .output();
     let said = String::from_utf8(successful(ran).stdout).unwrap();
     assert!(said.contains("Simulated device: kernels ran on the CPU"), "{said}");
