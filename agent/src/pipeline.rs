@@ -48,6 +48,8 @@ pub struct Config {
 /// What the thread shares with exporters and the table.
 #[derive(Debug)]
 pub struct Shared {
+    /// When the pipeline started: the agent's own counters count from then on.
+    start_unix_ns: u64,
     aggregator: Mutex<Aggregator>,
     registry: Registry,
     clock: Mutex<Clock>,
@@ -95,10 +97,12 @@ enum Command {
 impl Pipeline {
     /// Starts the thread. `exporters` are counted in the self-metrics, `events` gets a copy of what the sink wants.
     pub fn start(config: Config, exporters: Vec<Arc<ExportStats>>, events: EventSender) -> io::Result<Self> {
+        let anchor = Anchor::now();
         let shared = Arc::new(Shared {
+            start_unix_ns: anchor.unix_ns,
             aggregator: Mutex::new(Aggregator::new(config.limits)),
             registry: Registry::default(),
-            clock: Mutex::new(Clock::new(Anchor::now())),
+            clock: Mutex::new(Clock::new(anchor)),
             board: Board::default(),
             exporters,
             pace: pace::Measured::default(),

@@ -21,6 +21,12 @@ mod cost;
 /// Records by stage and fate, and the targets' states. Targets with the same attributes (a process that runs another
 /// program now) make one series, as theirs do.
 pub fn targets(targets: &[TargetStatus], builder: &mut Builder) {
+    // First, because the start of each target's own series follows.
+    for state in State::ALL {
+        let count = targets.iter().filter(|status| status.state == state).count();
+        let attributes = Attributes::from([(attribute::STATE, Arc::from(state.name()))]);
+        builder.push(&instruments::OWN_TARGETS, &attributes, Value::Gauge(count as f64));
+    }
     let mut by_identity = BTreeMap::<(u32, &str), (u64, Hops)>::new();
     for status in targets {
         let identity = (status.info.pid.0, status.info.executable.as_str());
@@ -48,11 +54,6 @@ pub fn targets(targets: &[TargetStatus], builder: &mut Builder) {
         ] {
             builder.push(instrument, &scope, value);
         }
-    }
-    for state in State::ALL {
-        let count = targets.iter().filter(|status| status.state == state).count();
-        let attributes = Attributes::from([(attribute::STATE, Arc::from(state.name()))]);
-        builder.push(&instruments::OWN_TARGETS, &attributes, Value::Gauge(count as f64));
     }
 }
 

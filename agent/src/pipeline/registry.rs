@@ -93,7 +93,7 @@ pub struct TargetStatus {
     pub past: Hops,
     /// `(cuptiGetVersion, cuDriverGetVersion)`, 0 while unknown.
     pub versions: (u32, u32),
-    /// When it was attached, Unix nanoseconds.
+    /// When it was attached, or the first of those whose counts are in `past`, Unix nanoseconds.
     pub start_unix_ns: u64,
 }
 
@@ -153,6 +153,7 @@ impl Registry {
             let heir = targets.values_mut().find(|entry| entry.status.info == gone.status.info);
             if let Some(heir) = heir {
                 heir.status.past = heir.status.past.plus(&gone.status.hops).plus(&gone.status.past);
+                heir.status.start_unix_ns = heir.status.start_unix_ns.min(gone.status.start_unix_ns);
             }
         });
     }
@@ -211,7 +212,7 @@ mod tests {
             hops: Hops { decoded, ..Hops::default() },
             past: Hops::default(),
             versions: (0, 0),
-            start_unix_ns: 0,
+            start_unix_ns: 100 + u64::from(id),
         }
     }
 
@@ -226,5 +227,6 @@ mod tests {
         let left = registry.targets();
         assert_eq!(left.len(), 1);
         assert_eq!((left[0].hops.decoded, left[0].past.decoded), (1, 15));
+        assert_eq!(left[0].start_unix_ns, 100, "a sum that began then");
     }
 }

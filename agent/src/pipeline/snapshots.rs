@@ -25,10 +25,11 @@ impl SnapshotSource for Shared {
         let mut builder = {
             let aggregator = lock(&self.aggregator);
             let mut builder = aggregator.collect(Anchor::now().unix_ns);
-            aggregator.collect_own(&mut builder);
+            aggregator.collect_own(builder.starting(self.start_unix_ns));
             builder
         };
         self_metrics::targets(&self.registry.targets(), &mut builder);
+        builder.starting(self.start_unix_ns);
         self_metrics::exporters(&self.exporters, &mut builder);
         self_metrics::clock(&clock, &mut builder);
         self_metrics::agent(self.pace.interval_ns.load(Ordering::Relaxed), &mut builder);
@@ -87,9 +88,17 @@ fn exporter(stats: &ExportStats) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
     use std::sync::atomic::Ordering;
 
-    use super::{ExportStats, exporter};
+    use super::{ExportStats, Shared, SnapshotSource, exporter, lock};
+    use crate::aggregate::Process;
+    use crate::event::{Pid, TargetId};
+    use crate::export::{EventSender, TargetInfo};
+    use crate::pipeline::options::Options;
+    use crate::pipeline::{Pipeline, State, TargetStatus};
+    use crate::source::cupti::Hops;
 
     #[test]
     fn a_failing_exporter_is_degraded() {
@@ -98,5 +107,45 @@ mod tests {
         assert_eq!(exporter(&stats), "otlp: healthy: 3 exports, 0 failed\n");
         stats.failures.store(1, Ordering::Relaxed);
         assert_eq!(exporter(&stats), "otlp: degraded: 3 exports, 1 failed\n");
+    }
+
+    /// Starts of the agent's own series (those without a process), by instrument.
+    fn own_starts(shared: &Shared) -> BTreeMap<&'static str, u64> {
+        let snapshot = shared.snapshot();
+        let own = snapshot.families.iter().flat_map(|family| {
+            let name = family.instrument.name;
+            family.points.iter().map(move |point| (name, point))
+        });
+        own.filter(|(name, point)| {
+            name.starts_with("gpu_agent.") && point.attributes.iter().all(|(key, _)| *key != "process.pid")
+        })
+        .map(|(name, point)| (name, point.start_unix_ns))
+        .collect()
+    }
+
+    /// A start that moves while the value does not begin anew would count everything once more.
+    #[test]
+    fn the_agents_own_counters_start_when_it_starts_whatever_targets_come() {
+        let exporters = vec![Arc::new(ExportStats::new("otlp"))];
+        let config = Options::default().resolve().unwrap();
+        let pipeline = Pipeline::start(config, exporters, EventSender::disabled()).unwrap();
+        let shared = pipeline.shared();
+        let before = own_starts(shared);
+        assert!(before.contains_key("gpu_agent.cpu.time") && before.contains_key("gpu_agent.exports"));
+        let info = TargetInfo { pid: Pid(7), executable: "serve".into(), simulated: false };
+        let process = Process { pid: info.pid, executable: "serve".into(), simulated: false };
+        lock(&shared.aggregator).add_target(TargetId(0), &process, u64::MAX);
+        shared.registry.add(TargetStatus {
+            id: TargetId(0),
+            info: Arc::new(info),
+            state: State::Armed,
+            why: String::new(),
+            hops: Hops::default(),
+            past: Hops::default(),
+            versions: (0, 0),
+            start_unix_ns: u64::MAX,
+        });
+        assert_eq!(own_starts(shared), before);
+        assert!(before.values().all(|start| *start == shared.start_unix_ns));
     }
 }
