@@ -6,6 +6,7 @@
 //!
 //! Order matters: the subscription first, because it tells whether CUPTI is free; the clock before any kind, so that no
 //! record carries another; the callbacks before what needs buffers; devices and contexts before what refers to them.
+//! The clock is CUPTI's own again before the subscription goes: the next profiler may count on it.
 
 use cupti_sys::{
     ActivityAttribute, ActivityKind, ApiVersion, BufferCompleted, BufferRequested, CallError, Callback,
@@ -54,6 +55,8 @@ pub struct Callbacks {
     pub completed: BufferCompleted,
     /// CUPTI asks for the time.
     pub timestamp: TimestampCallback,
+    /// CUPTI asks for the time as it tells it without a callback; there is no way to take one back.
+    pub default_timestamp: TimestampCallback,
 }
 
 /// Why CUPTI was not armed.
@@ -68,9 +71,11 @@ pub enum ArmError {
 }
 
 /// A step that was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Subscribed(SubscriberHandle),
+    /// With the clock to go back to.
+    Clock(TimestampCallback),
     ThreadIds,
     Kind(ActivityKind),
     Driver(DriverCbid),
@@ -118,14 +123,15 @@ impl Armed {
         wished: u32,
         callbacks: Callbacks,
     ) -> Result<(), CallError> {
+        // SAFETY: as for the subscription.
+        #[allow(unsafe_code, reason = "CUPTI keeps the function")]
+        unsafe { cupti.activity_register_timestamp_callback(callbacks.timestamp) }?;
+        self.steps.push(Step::Clock(callbacks.default_timestamp));
         cupti.set_thread_id_type(ThreadIdType::SYSTEM)?;
         self.steps.push(Step::ThreadIds);
         // SAFETY: as for the subscription; buffers are never unmapped.
         #[allow(unsafe_code, reason = "CUPTI keeps the functions")]
-        unsafe {
-            cupti.activity_register_timestamp_callback(callbacks.timestamp)?;
-            cupti.activity_register_callbacks(callbacks.requested, callbacks.completed)?;
-        }
+        unsafe { cupti.activity_register_callbacks(callbacks.requested, callbacks.completed) }?;
         cupti.activity_set_attribute(ActivityAttribute::DEVICE_BUFFER_SIZE, DEVICE_BUFFER_BYTES)?;
         cupti.activity_set_attribute(ActivityAttribute::DEVICE_BUFFER_POOL_LIMIT, DEVICE_BUFFERS)?;
         for kind in [ActivityKind::DEVICE, ActivityKind::CONTEXT] {
@@ -196,10 +202,11 @@ impl Armed {
     /// # Errors
     /// CUPTI's.
     pub fn disable(&mut self, cupti: &Cupti) -> Result<(), CallError> {
-        self.undo(cupti, 1)
+        // The clock stays for the records that the last flush brings.
+        self.undo(cupti, 2)
     }
 
-    /// Gives the subscription back; after [`Self::disable`] and the last flush.
+    /// Gives clock and subscription back; after [`Self::disable`] and the last flush.
     ///
     /// # Errors
     /// CUPTI's.
@@ -215,6 +222,9 @@ impl Armed {
         {
             let undone = match step {
                 Step::Subscribed(subscriber) => cupti.unsubscribe(subscriber),
+                // SAFETY: as for the subscription.
+                #[allow(unsafe_code, reason = "CUPTI keeps the function")]
+                Step::Clock(clock) => unsafe { cupti.activity_register_timestamp_callback(clock) },
                 Step::ThreadIds => cupti.set_thread_id_type(ThreadIdType::DEFAULT),
                 Step::Kind(kind) => cupti.activity_disable(kind),
                 Step::Driver(cbid) => cupti.activity_enable_driver_api(cbid, false),

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use cupti_sys::{ApiVersion, CallbackDomain, ContextHandle};
 use gpu_agent_ring::control::mono_ns;
 use gpu_agent_ring::layout::Counter;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::arming::Callbacks;
 use crate::buffer_pool::BUFFER_BYTES;
@@ -23,6 +24,7 @@ pub fn callbacks() -> Callbacks {
         requested: on_buffer_requested,
         completed: on_buffer_completed,
         timestamp: on_timestamp,
+        default_timestamp: on_default_timestamp,
     }
 }
 
@@ -79,6 +81,12 @@ unsafe extern "C" fn on_buffer_completed(
 
 unsafe extern "C" fn on_timestamp() -> u64 {
     mono_ns()
+}
+
+/// CLOCK_REALTIME, which CUPTI uses on Linux (cupti_activity.h, `cuptiActivityRegisterTimestampCallback`).
+unsafe extern "C" fn on_default_timestamp() -> u64 {
+    let time = clock_gettime(ClockId::Realtime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 unsafe extern "C" fn on_callback(

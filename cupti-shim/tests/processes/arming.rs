@@ -1,6 +1,6 @@
 //! Leases, agents, kinds, and handing CUPTI over.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gpu_agent_ring::control::{LeaseError, ShimState, mono_ns};
 use gpu_agent_ring::layout::{Counter, kinds};
@@ -220,6 +220,31 @@ fn cupti_is_handed_over_and_taken_back() {
     target.tell("sync");
     ring.disarm();
     assert_kernels(&ring, 24);
+    target.end_well();
+}
+
+#[test]
+fn the_next_profiler_finds_the_clock_that_cupti_has_by_itself() {
+    let mut target = Setup::new("").start();
+    target.tell("init");
+    let ring = target.ring();
+    let mut cupti_time_ns = || target.tell("cupti-time").parse::<u64>().unwrap();
+    for yielding in [true, false] {
+        ring.control.set_yield(false);
+        ring.arm(kinds::KERNEL);
+        let before_ns = mono_ns();
+        assert!((before_ns..=before_ns + 60_000_000_000).contains(&cupti_time_ns()));
+
+        if yielding {
+            ring.control.set_yield(true);
+            ring.await_answer(ShimState::Yielded);
+        } else {
+            ring.control.release();
+            ring.await_state(ShimState::Dormant);
+        }
+        let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        assert!(cupti_time_ns().abs_diff(unix_ns) < 60_000_000_000);
+    }
     target.end_well();
 }
 

@@ -10,6 +10,7 @@
  *   sync                    waits for the device
  *   threads T N             T threads at once, each launching N kernels
  *   load PATH               dlopen PATH, InitializeInjection if it has one, dlclose twice
+ *   cupti-time              answers with cuptiGetTimestamp
  *   sleep MS                does nothing for a while
  *   getenv NAME             answers with the value
  *   reopen PATH             opens PATH in place of every memfd that is open; answers with their number
@@ -110,6 +111,17 @@ static int load(const char *path) {
     return dlclose(library) || dlclose(library);
 }
 
+static void tell_cupti_time(void) {
+    void *cupti = dlopen("libcupti.so.12", RTLD_NOW | RTLD_NOLOAD);
+    int (*cuptiGetTimestamp)(unsigned long long *) = 0;
+    unsigned long long now_ns = 0;
+    if (cupti) *(void **)&cuptiGetTimestamp = dlsym(cupti, "cuptiGetTimestamp");
+    int status = cuptiGetTimestamp ? cuptiGetTimestamp(&now_ns) : -1;
+    if (status) printf("failed %d\n", status);
+    else printf("ok %llu\n", now_ns);
+    fflush(stdout);
+}
+
 static int reopened[64], reopened_count;
 
 static int leads_to(int descriptor, const char *start) {
@@ -172,6 +184,7 @@ static void obey(char *line, char **argv) {
         answer(status, a);
     } else if (!strcmp(line, "sync")) answer(cuCtxSynchronize(), 0);
     else if (sscanf(line, "threads %ld %ld", &a, &b) == 2) answer(launch_in_threads(a, b), a * b);
+    else if (!strcmp(line, "cupti-time")) tell_cupti_time();
     else if (sscanf(line, "sleep %ld", &a) == 1) answer(usleep((useconds_t)a * 1000), 0);
     else if (sscanf(line, "load %4095s", text) == 1) answer(load(text), 0);
     else if (sscanf(line, "getenv %4095s", text) == 1) {
