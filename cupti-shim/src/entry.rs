@@ -74,6 +74,12 @@ fn start() {
     start_thread(shim, session);
 }
 
+/// Whether this process got its shim by [`start`]; not in a child made by `clone` or `_Fork`, where no handler of `fork`
+/// runs.
+pub fn is_of_this_process() -> bool {
+    STARTED.load(Ordering::Acquire) == std::process::id()
+}
+
 /// In a child made by `fork`: its own `cuInit` may give it a shim.
 pub fn forget() {
     STARTED.store(0, Ordering::Release);

@@ -47,7 +47,8 @@ pub fn on_exit_after_cupti() {
 
 extern "C" fn at_exit() {
     guard(|| {
-        if let Some(shim) = Shim::current() {
+        // Another process has no mapping of the control page, and no thread that would answer.
+        if let Some(shim) = Shim::current().filter(|_| entry::is_of_this_process()) {
             shim.finish(PATIENCE);
         }
     });

@@ -47,6 +47,22 @@ fn a_child_of_an_armed_process_neither_writes_nor_disturbs() {
 }
 
 #[test]
+fn a_child_that_the_c_library_does_not_know_of_ends_well() {
+    let mut target = Setup::new("").start();
+    target.tell("init");
+    let mut ring = target.ring();
+    ring.arm(kinds::KERNEL);
+    target.tell("launch 10");
+    // Without the handlers of fork: the shim learns nothing of this child before it exits.
+    target.tell("clone getenv HOME");
+    target.tell("sync");
+    assert_eq!(ring.control.report().state, Some(ShimState::Armed));
+    ring.disarm();
+    assert_kernels(&ring, 10);
+    target.end_well();
+}
+
+#[test]
 fn a_child_holds_nothing_of_its_parents_ring() {
     let mut target = Setup::new("").start();
     target.tell("init");

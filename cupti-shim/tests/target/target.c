@@ -16,6 +16,7 @@
  *   reopen PATH             opens PATH in place of every memfd that is open; answers with their number
  *   check PATH              ends with status 1 unless those descriptors still lead to PATH
  *   fork COMMAND;...        the commands in a child made by fork; answers with its exit status
+ *   clone COMMAND;...       the same in a child that the C library does not know of
  *   exec                    becomes a fresh copy of itself
  *   abort                   ends by SIGKILL
  *   quit                    ends by _exit
@@ -28,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -158,9 +160,7 @@ static void answer(int status, long number) {
 
 static void obey(char *line, char **argv);
 
-static int in_child(char *commands, char **argv) {
-    fflush(stdout);
-    pid_t child = fork();
+static int in_child(pid_t child, char *commands, char **argv) {
     if (child < 0) return -1;
     if (child == 0) {
         char *rest = commands, *command;
@@ -195,7 +195,9 @@ static void obey(char *line, char **argv) {
     else if (sscanf(line, "check %4095s", text) == 1) {
         if (check(text)) exit(1);
         answer(0, 0);
-    } else if (!strncmp(line, "fork ", 5)) answer(in_child(line + 5, argv), 0);
+    } else if (!strncmp(line, "fork ", 5)) answer(in_child(fork(), line + 5, argv), 0);
+    else if (!strncmp(line, "clone ", 6))
+        answer(in_child((pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0), line + 6, argv), 0);
     else if (!strcmp(line, "exec")) {
         answer(0, 0);
         execv("/proc/self/exe", argv);
