@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::aggregate::snapshot::{Exponential, Histogram, Point, Snapshot, Value};
-use crate::pipeline::{State, TargetStatus};
+use crate::pipeline::TargetStatus;
 use crate::semconv::{Instrument, attribute, instruments};
 use crate::source::cupti::Hops;
 
@@ -92,12 +92,6 @@ impl Table {
     #[must_use]
     pub fn is_simulated(&self) -> bool {
         self.targets.iter().any(|target| target.info.simulated)
-    }
-
-    /// Whether any target still runs.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        self.targets.iter().any(|target| target.state != State::Ended)
     }
 }
 

@@ -12,6 +12,8 @@ use crate::pipeline::TargetStatus;
 
 /// Width of all columns of the kernel section but the name.
 const KERNEL_COLUMNS: usize = 63;
+/// Longest reason that is shown.
+const WHY_WIDTH: usize = 400;
 /// Shortest and longest column for names.
 const NAME_WIDTH: (usize, usize) = (24, 128);
 
@@ -160,7 +162,8 @@ fn write_target(out: &mut String, target: &TargetStatus) -> std::fmt::Result {
         }
     }
     if !target.why.is_empty() {
-        write!(out, ": {}", target.why)?;
+        // It can hold the name of a function, as the target wrote it.
+        write!(out, ": {}", shortened(&target.why, WHY_WIDTH))?;
     }
     writeln!(out)
 }
@@ -209,7 +212,12 @@ fn or_none(parts: impl Iterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Table, bytes_text, shortened, time_text};
+    use std::sync::Arc;
+
+    use super::{Table, TargetStatus, bytes_text, shortened, time_text};
+    use crate::event::TargetId;
+    use crate::pipeline::State;
+    use crate::source::cupti::Hops;
 
     #[test]
     fn numbers_read_well() {
@@ -224,6 +232,22 @@ mod tests {
     fn a_name_cannot_reach_the_terminal() {
         assert_eq!(shortened("a\x1b[2Jb", 40), "a?[2Jb");
         assert_eq!(shortened("abcdef", 4), "abc…");
+    }
+
+    #[test]
+    fn a_reason_cannot_reach_the_terminal_either() {
+        let status = TargetStatus {
+            id: TargetId(0),
+            info: Arc::default(),
+            state: State::Failed,
+            why: "cupti\x1b[2JFlush returned CUPTI status 1".to_owned(),
+            hops: Hops::default(),
+            past: Hops::default(),
+            versions: (0, 0),
+            start_unix_ns: 0,
+        };
+        let text = Table { targets: vec![status], ..Table::default() }.render(100);
+        assert!(text.contains("cupti?[2JFlush returned") && !text.contains('\x1b'), "{text}");
     }
 
     #[test]
