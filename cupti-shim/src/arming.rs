@@ -136,10 +136,10 @@ impl Armed {
         cupti.activity_set_attribute(ActivityAttribute::DEVICE_BUFFER_POOL_LIMIT, DEVICE_BUFFERS)?;
         for kind in [ActivityKind::DEVICE, ActivityKind::CONTEXT] {
             match cupti.activity_enable_and_dump(kind) {
-                Err(CallError::Absent { .. }) => cupti.activity_enable(kind)?,
-                outcome => outcome?,
+                Ok(()) => self.steps.push(Step::Kind(kind)),
+                Err(error) if has_nothing_to_dump(&error) => self.enable_kind(cupti, kind)?,
+                Err(error) => return Err(error),
             }
-            self.steps.push(Step::Kind(kind));
         }
         for (bit, activity_kinds) in SWITCHES {
             if wished & bit != 0 {
@@ -234,6 +234,11 @@ impl Armed {
         }
         outcome
     }
+}
+
+/// Whether CUPTI cannot tell what exists: inside `cuInit` it may be too early, and what is made later has its records.
+fn has_nothing_to_dump(error: &CallError) -> bool {
+    matches!(error, CallError::Absent { .. }) || error.status() == Some(Status::NOT_INITIALIZED)
 }
 
 /// Whether CUPTI says that it knows the function or its id not, rather than that something is wrong.

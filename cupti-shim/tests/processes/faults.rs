@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gpu_agent_ring::control::ShimState;
 use gpu_agent_ring::layout::{Counter, kinds};
+use gpu_agent_ring::record::{Context, Kernel};
 
 use crate::target::{Ring, Setup, Target, assert_kernels, built};
 
@@ -148,6 +149,22 @@ fn a_cupti_that_does_not_know_single_functions_is_asked_for_all() {
     let launches = ring.of::<gpu_agent_ring::record::Api>().iter().filter(|call| call.cbid == 307).count();
     assert_eq!(launches, 25);
     assert_eq!(ring.counter(Counter::CuptiErrors), 0);
+    target.end_well();
+}
+
+#[test]
+fn a_cupti_that_cannot_dump_inside_cuinit_is_armed_there_all_the_same() {
+    // CUPTI_ERROR_NOT_INITIALIZED, for devices and for contexts.
+    let simulator = "fail=cuptiActivityEnableAndDump:15@1;cuptiActivityEnableAndDump:15@2";
+    let mut target = Setup::new(simulator).with("GPU_AGENT_ARM", "kernels").start();
+    target.tell("init");
+    let mut ring = target.ring();
+    assert_eq!(ring.control.report().state, Some(ShimState::Armed));
+    assert_eq!(ring.counter(Counter::CuptiErrors), 0);
+    target.tell("launch 8");
+    target.tell("sync");
+    ring.read_until::<Kernel>(8);
+    assert!(!ring.of::<Context>().is_empty(), "a context that was made afterwards");
     target.end_well();
 }
 
