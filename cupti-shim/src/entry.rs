@@ -74,7 +74,7 @@ fn start() {
     start_thread(shim, session);
 }
 
-/// Whether this process got its shim by [`start`]; not in a child made by `clone` or `_Fork`, where no handler of `fork`
+/// Whether it was this process that got the shim; not in a child made by `clone` or `_Fork`, where no handler of `fork`
 /// runs.
 pub fn is_of_this_process() -> bool {
     STARTED.load(Ordering::Acquire) == std::process::id()
