@@ -13,16 +13,18 @@ uname -srm
 grep -m 1 'model name' /proc/cpuinfo || true
 echo "$(nproc) cores, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
 
-for package in gpu-agent-ring gpu-agent-cupti-shim gpu-agent; do
+tests/tools/build.sh
+bin=$(tests/tools/build.sh --print)
+simulator=$(tests/tools/cuda-sim-dir.sh release)
+
+for package in gpu-agent-ring gpu-agent-cupti-shim gpu-agent gpu-agent-tests; do
     step "$package"
     cargo bench --quiet --locked -p "$package" --benches
 done
 
 step "what watching costs: gpu-agent bench, on $(nvidia-smi -L 2>/dev/null | head -n 1 || echo 'the simulated device')"
-tests/tools/build.sh
-bin=$(tests/tools/build.sh --print)
 if "$bin/gpu-agent-workload" --launches 3 >/dev/null 2>&1; then
     "$bin/gpu-agent" bench
 else
-    LD_LIBRARY_PATH=$(tests/tools/cuda-sim-dir.sh release) "$bin/gpu-agent" bench
+    LD_LIBRARY_PATH=$simulator "$bin/gpu-agent" bench
 fi

@@ -1,0 +1,202 @@
+//! What a launching thread pays at 10,000 launches a second: without the shim, with it dormant, and with it armed by a
+//! running agent, on the simulated device.
+//!
+//! Enters: nothing. Leaves: each way's time a launch, and its ratio to bare, round by round. Refuses: a real device.
+//!
+//! Each way is a process of its own (this program again, with `--child`), which does a fixed amount of arithmetic, about
+//! 100 µs, before each launch. The rounds take turns, so that a machine that changes its speed changes all three.
+#![allow(unsafe_code, reason = "the CUDA driver API")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a benchmark stops where its expectations do not hold"
+)]
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::hint::black_box;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gpu_agent_tests::programs;
+
+const LAUNCHES: u32 = 1_000;
+const ROUNDS: usize = 60;
+const WARM_UP: usize = 5;
+const WORK: Duration = Duration::from_micros(100);
+const BAR: f64 = 1.02;
+const PTX: &CStr = c".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry nothing() { ret; }\n";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, mode, work] = arguments.as_slice()
+        && mode == "--child"
+    {
+        return launch(work.parse().unwrap());
+    }
+    let work = calibrate();
+    let mut ways =
+        [Way::start("bare", work, false), Way::start("dormant", work, true), Way::start("armed", work, true)];
+    let armed = ways.last().unwrap().child.id();
+    let mut agent = Command::new(programs::program("gpu-agent"))
+        .args([
+            "attach",
+            "--pid",
+            &armed.to_string(),
+            "--mode",
+            "kernels+api",
+            "--listen",
+            "off",
+            "--log",
+            "warn",
+        ])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+
+    let mut rounds = Vec::new();
+    for _ in 0..WARM_UP + ROUNDS {
+        rounds.push(ways.each_mut().map(Way::round));
+    }
+    let rounds = rounds.split_off(WARM_UP);
+    assert!(agent.try_wait().unwrap().is_none(), "the agent ended early");
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    let bare = median(rounds.iter().map(|[bare, ..]| *bare).collect());
+    println!(
+        "launching thread, simulated device, {:.0} launches/s: bare {:.1} us a launch",
+        1e6 / bare,
+        bare
+    );
+    for (name, number) in [("dormant", 1), ("armed, kernels+api", 2)] {
+        let mut ratios: Vec<f64> =
+            rounds.iter().map(|round| round.get(number).unwrap() / round.first().unwrap()).collect();
+        ratios.sort_by(f64::total_cmp);
+        let [low, middle, high] = [1, 2, 3].map(|quarter| *ratios.get(ratios.len() * quarter / 4).unwrap());
+        let verdict = if middle <= BAR { "met" } else { "MISSED" };
+        println!("{name} / bare: {middle:.4} (quartiles {low:.4} to {high:.4}; bar {BAR}: {verdict})");
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    *values.get(values.len() / 2).unwrap()
+}
+
+/// One process that launches on demand.
+struct Way {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Way {
+    fn start(name: &str, work: u64, shim: bool) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--child", &work.to_string()])
+            .env("LD_LIBRARY_PATH", programs::simulator())
+            .env("GPU_AGENT_CUDA_SIM", "clock=virtual,quiet=on")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        if shim {
+            command.env("LD_PRELOAD", programs::program("libgpu_agent_cupti.so"));
+        }
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (orders, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let mut way = Self { child, orders, answers };
+        assert_eq!(way.line(), "ready");
+        way
+    }
+
+    /// Microseconds a launch.
+    fn round(&mut self) -> f64 {
+        writeln!(self.orders, "go").unwrap();
+        self.line().parse::<f64>().unwrap() / 1e3 / f64::from(LAUNCHES)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Arithmetic that no compiler leaves out.
+fn toil(steps: u64) {
+    let mut value = 1_u64;
+    for step in 0..steps {
+        value = black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step));
+    }
+}
+
+/// Steps of [`toil`] that take [`WORK`].
+fn calibrate() -> u64 {
+    const STEPS: u64 = 10_000_000;
+    toil(STEPS);
+    let started = Instant::now();
+    toil(STEPS);
+    (STEPS as f64 * WORK.as_secs_f64() / started.elapsed().as_secs_f64()) as u64
+}
+
+type Launch = unsafe extern "C" fn(
+    *mut c_void,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    *mut c_void,
+    *mut *mut c_void,
+    *mut *mut c_void,
+) -> c_int;
+
+/// The child: prepares, then times `LAUNCHES` launches for each line on stdin.
+fn launch(work: u64) {
+    // SAFETY: the signatures are those of cuda.h; every pointer is valid for the call.
+    unsafe {
+        let cuda = libloading::Library::new("libcuda.so.1").unwrap();
+        let init = cuda.get::<unsafe extern "C" fn(c_uint) -> c_int>(c"cuInit").unwrap();
+        let retain = cuda
+            .get::<unsafe extern "C" fn(*mut *mut c_void, c_int) -> c_int>(c"cuDevicePrimaryCtxRetain")
+            .unwrap();
+        let set = cuda.get::<unsafe extern "C" fn(*mut c_void) -> c_int>(c"cuCtxSetCurrent").unwrap();
+        let load = cuda
+            .get::<unsafe extern "C" fn(*mut *mut c_void, *const c_char) -> c_int>(c"cuModuleLoadData")
+            .unwrap();
+        let function = cuda
+            .get::<unsafe extern "C" fn(*mut *mut c_void, *mut c_void, *const c_char) -> c_int>(
+                c"cuModuleGetFunction",
+            )
+            .unwrap();
+        let launch = cuda.get::<Launch>(c"cuLaunchKernel").unwrap();
+        let [mut context, mut module, mut kernel] = [std::ptr::null_mut(); 3];
+        assert_eq!(init(0), 0);
+        assert_eq!(retain(&raw mut context, 0), 0);
+        assert_eq!(set(context), 0);
+        assert_eq!(load(&raw mut module, PTX.as_ptr()), 0);
+        assert_eq!(function(&raw mut kernel, module, c"nothing".as_ptr()), 0);
+        let null = std::ptr::null_mut();
+        println!("ready");
+        for _ in std::io::stdin().lines() {
+            let started = Instant::now();
+            for _ in 0..LAUNCHES {
+                toil(work);
+                let status = launch(kernel, 1, 1, 1, 32, 1, 1, 0, null, null.cast(), null.cast());
+                assert_eq!(status, 0);
+            }
+            println!("{}", started.elapsed().as_nanos());
+        }
+    }
+}
