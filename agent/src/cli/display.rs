@@ -3,7 +3,7 @@
 //! Enters: tables. Leaves: text on stdout, the report on stderr. Refuses: to fail a session because nobody reads.
 
 use std::io::{IsTerminal, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::session::Outcome;
 use crate::table::Table;
@@ -25,8 +25,8 @@ pub(super) fn show(table: &Table) {
         let body: String = lines.map(|line| format!("{}{CLEAR_LINE}\n", cut(line, width))).collect();
         format!("{HOME}{body}{CLEAR_BELOW}")
     } else {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        format!("--- {} s since 1970\n{}", now.as_secs(), table.render(PLAIN_WIDTH))
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        format!("--- {now}\n{}", table.render(PLAIN_WIDTH))
     };
     // A reader that went away is no reason to stop measuring.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
