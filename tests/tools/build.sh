@@ -14,5 +14,6 @@ if [[ ${GPU_AGENT_BUILT:-} == yes ]]; then
     exit
 fi
 cargo build --quiet --release --locked -p gpu-agent -p gpu-agent-cupti-shim -p gpu-agent-kernels \
-    -p cuda-sim-driver -p cuda-sim-cupti -p cuda-sim-cudart
+    -p gpu-agent-raw-dump -p cuda-sim-driver -p cuda-sim-cupti -p cuda-sim-cudart
+tests/tools/cuda-sim-dir.sh release >/dev/null
 echo "built in $folder"
