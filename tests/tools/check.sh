@@ -58,7 +58,8 @@ if [[ ${1:-all} == all ]]; then
         echo "cargo-nextest could not be installed" >&2
         exit 1
     }
-    report=${CARGO_TARGET_DIR:-target}/nextest/default/junit.xml
+    # nextest keeps its reports in the workspace, wherever cargo builds.
+    report=target/nextest/default/junit.xml
     rm -f "$report"
     passed=yes
     "$nextest" nextest run --workspace --locked --no-fail-fast || passed=no
