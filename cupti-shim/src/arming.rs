@@ -6,7 +6,8 @@
 //!
 //! Order matters: the subscription first, because it tells whether CUPTI is free; the clock before any kind, so that no
 //! record carries another; the callbacks before what needs buffers; devices and contexts before what refers to them.
-//! The clock is CUPTI's own again before the subscription goes: the next profiler may count on it.
+//! The clock is CUPTI's own again, and device memory is set as it was, before the subscription goes: the next profiler
+//! may count on it.
 
 use cupti_sys::{
     ActivityAttribute, ActivityKind, ApiVersion, BufferCompleted, BufferRequested, CallError, Callback,
@@ -16,10 +17,13 @@ use gpu_agent_ring::layout::kinds;
 
 use crate::activity::{DRIVER, RUNTIME};
 
-/// Device memory for timestamps that CUPTI takes at a time, bytes; its own default is about 3 MiB.
-const DEVICE_BUFFER_BYTES: usize = 1 << 20;
-/// Most of these for each context; CUPTI's own default is 250.
-const DEVICE_BUFFERS: usize = 64;
+/// What CUPTI keeps for timestamps in device memory.
+const DEVICE_MEMORY: [(ActivityAttribute, usize); 2] = [
+    // Bytes that it takes at a time; its own default is about 3 MiB.
+    (ActivityAttribute::DEVICE_BUFFER_SIZE, 1 << 20),
+    // Most of these for each context; its own default is 250.
+    (ActivityAttribute::DEVICE_BUFFER_POOL_LIMIT, 64),
+];
 
 /// All bits of [`kinds`].
 pub const ALL_KINDS: u32 = kinds::KERNEL
@@ -77,6 +81,8 @@ enum Step {
     /// With the clock to go back to.
     Clock(TimestampCallback),
     ThreadIds,
+    /// With the value to go back to.
+    Attribute(ActivityAttribute, usize),
     Kind(ActivityKind),
     Driver(DriverCbid),
     Runtime(RuntimeCbid),
@@ -132,8 +138,13 @@ impl Armed {
         // SAFETY: as for the subscription; buffers are never unmapped.
         #[allow(unsafe_code, reason = "CUPTI keeps the functions")]
         unsafe { cupti.activity_register_callbacks(callbacks.requested, callbacks.completed) }?;
-        cupti.activity_set_attribute(ActivityAttribute::DEVICE_BUFFER_SIZE, DEVICE_BUFFER_BYTES)?;
-        cupti.activity_set_attribute(ActivityAttribute::DEVICE_BUFFER_POOL_LIMIT, DEVICE_BUFFERS)?;
+        for (attribute, value) in DEVICE_MEMORY {
+            // What cannot be read cannot be put back, and so stays as it is.
+            if let Ok(before) = cupti.activity_attribute::<usize>(attribute) {
+                cupti.activity_set_attribute(attribute, value)?;
+                self.steps.push(Step::Attribute(attribute, before));
+            }
+        }
         for kind in [ActivityKind::DEVICE, ActivityKind::CONTEXT] {
             match cupti.activity_enable_and_dump(kind) {
                 Ok(()) => self.steps.push(Step::Kind(kind)),
@@ -226,6 +237,7 @@ impl Armed {
                 #[allow(unsafe_code, reason = "CUPTI keeps the function")]
                 Step::Clock(clock) => unsafe { cupti.activity_register_timestamp_callback(clock) },
                 Step::ThreadIds => cupti.set_thread_id_type(ThreadIdType::DEFAULT),
+                Step::Attribute(attribute, value) => cupti.activity_set_attribute(attribute, value),
                 Step::Kind(kind) => cupti.activity_disable(kind),
                 Step::Driver(cbid) => cupti.activity_enable_driver_api(cbid, false),
                 Step::Runtime(cbid) => cupti.activity_enable_runtime_api(cbid, false),

@@ -7,7 +7,7 @@ use gpu_agent_ring::layout::{Counter, kinds};
 use gpu_agent_ring::record::{Api, Context, Device, Kernel, Memcpy, Session, flag};
 use gpu_agent_ring::{AgentControl, Reader};
 
-use crate::target::{KERNEL_NAME, Ring, Setup, assert_kernels, wait_for};
+use crate::target::{KERNEL_NAME, Ring, Setup, Target, assert_kernels, wait_for};
 
 #[test]
 fn a_lease_arms_and_its_end_disarms() {
@@ -245,6 +245,25 @@ fn the_next_profiler_finds_the_clock_that_cupti_has_by_itself() {
         let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
         assert!(cupti_time_ns().abs_diff(unix_ns) < 60_000_000_000);
     }
+    target.end_well();
+}
+
+#[test]
+fn the_next_profiler_finds_the_device_memory_settings_of_the_one_before() {
+    // CUPTI_ACTIVITY_ATTR_DEVICE_BUFFER_SIZE, CUPTI_ACTIVITY_ATTR_DEVICE_BUFFER_POOL_LIMIT.
+    const SIZE_AND_LIMIT: [u32; 2] = [0, 2];
+    let mut target = Setup::new("").start();
+    target.tell("init");
+    let mut ring = target.ring();
+    for (attribute, value) in SIZE_AND_LIMIT.into_iter().zip([5_000_000, 77]) {
+        target.tell(&format!("cupti-set {attribute} {value}"));
+    }
+    let read =
+        |target: &mut Target| SIZE_AND_LIMIT.map(|number| target.tell(&format!("cupti-attribute {number}")));
+    ring.arm(kinds::KERNEL);
+    assert_eq!(read(&mut target), ["1048576", "64"]);
+    ring.disarm();
+    assert_eq!(read(&mut target), ["5000000", "77"]);
     target.end_well();
 }
 

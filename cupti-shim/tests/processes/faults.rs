@@ -153,6 +153,24 @@ fn a_cupti_that_does_not_know_single_functions_is_asked_for_all() {
 }
 
 #[test]
+fn a_setting_that_cannot_be_read_is_not_changed() {
+    let mut target =
+        Setup::new("fail=cuptiActivityGetAttribute:999@1;cuptiActivitySetAttribute:999@2").start();
+    target.tell("init");
+    let mut ring = target.ring();
+    // One setting is unreadable; the other's second change is the way back.
+    ring.arm(kinds::KERNEL);
+    assert_eq!(target.tell("cupti-attribute 0"), "3200000");
+    assert_eq!(target.tell("cupti-attribute 2"), "64");
+    ring.control.release();
+    ring.await_state(ShimState::Dormant);
+    assert_eq!(ring.counter(Counter::CuptiErrors), 1);
+    ring.read();
+    ring.assert_accounted();
+    target.end_well();
+}
+
+#[test]
 fn a_cupti_that_cannot_dump_inside_cuinit_is_armed_there_all_the_same() {
     // CUPTI_ERROR_NOT_INITIALIZED, for devices and for contexts.
     let simulator = "fail=cuptiActivityEnableAndDump:15@1;cuptiActivityEnableAndDump:15@2";

@@ -11,6 +11,8 @@
  *   threads T N             T threads at once, each launching N kernels
  *   load PATH               dlopen PATH, InitializeInjection if it has one, dlclose twice
  *   cupti-time              answers with cuptiGetTimestamp
+ *   cupti-attribute N       answers with what cuptiActivityGetAttribute says of attribute N, a size
+ *   cupti-set N VALUE       cuptiActivitySetAttribute of attribute N
  *   sleep MS                does nothing for a while
  *   getenv NAME             answers with the value
  *   reopen PATH             opens PATH in place of every memfd that is open; answers with their number
@@ -113,15 +115,26 @@ static int load(const char *path) {
     return dlclose(library) || dlclose(library);
 }
 
+static void *in_cupti(const char *function) {
+    void *cupti = dlopen("libcupti.so.12", RTLD_NOW);
+    return cupti ? dlsym(cupti, function) : 0;
+}
+
 static void tell_cupti_time(void) {
-    void *cupti = dlopen("libcupti.so.12", RTLD_NOW | RTLD_NOLOAD);
     int (*cuptiGetTimestamp)(unsigned long long *) = 0;
     unsigned long long now_ns = 0;
-    if (cupti) *(void **)&cuptiGetTimestamp = dlsym(cupti, "cuptiGetTimestamp");
+    *(void **)&cuptiGetTimestamp = in_cupti("cuptiGetTimestamp");
     int status = cuptiGetTimestamp ? cuptiGetTimestamp(&now_ns) : -1;
     if (status) printf("failed %d\n", status);
     else printf("ok %llu\n", now_ns);
     fflush(stdout);
+}
+
+static int attribute(const char *function, unsigned number, size_t *value) {
+    int (*get_or_set)(unsigned, size_t *, void *);
+    size_t size = sizeof *value;
+    *(void **)&get_or_set = in_cupti(function);
+    return get_or_set ? get_or_set(number, &size, value) : -1;
 }
 
 static int reopened[64], reopened_count;
@@ -185,7 +198,14 @@ static void obey(char *line, char **argv) {
     } else if (!strcmp(line, "sync")) answer(cuCtxSynchronize(), 0);
     else if (sscanf(line, "threads %ld %ld", &a, &b) == 2) answer(launch_in_threads(a, b), a * b);
     else if (!strcmp(line, "cupti-time")) tell_cupti_time();
-    else if (sscanf(line, "sleep %ld", &a) == 1) answer(usleep((useconds_t)a * 1000), 0);
+    else if (sscanf(line, "cupti-attribute %ld", &a) == 1) {
+        size_t value = 0;
+        int status = attribute("cuptiActivityGetAttribute", (unsigned)a, &value);
+        answer(status, (long)value);
+    } else if (sscanf(line, "cupti-set %ld %ld", &a, &b) == 2) {
+        size_t value = (size_t)b;
+        answer(attribute("cuptiActivitySetAttribute", (unsigned)a, &value), 0);
+    } else if (sscanf(line, "sleep %ld", &a) == 1) answer(usleep((useconds_t)a * 1000), 0);
     else if (sscanf(line, "load %4095s", text) == 1) answer(load(text), 0);
     else if (sscanf(line, "getenv %4095s", text) == 1) {
         const char *value = getenv(text);
