@@ -11,7 +11,8 @@
 
 use cupti_sys::{
     ActivityAttribute, ActivityKind, ApiVersion, BufferCompleted, BufferRequested, CallError, Callback,
-    Cupti, DriverCbid, Flush, RuntimeCbid, Status, SubscriberHandle, ThreadIdType, TimestampCallback,
+    ContextHandle, Cupti, DriverCbid, Flush, RuntimeCbid, Status, SubscriberHandle, ThreadIdType,
+    TimestampCallback,
 };
 use gpu_agent_ring::layout::kinds;
 
@@ -138,6 +139,8 @@ impl Armed {
         // SAFETY: as for the subscription; buffers are never unmapped.
         #[allow(unsafe_code, reason = "CUPTI keeps the functions")]
         unsafe { cupti.activity_register_callbacks(callbacks.requested, callbacks.completed) }?;
+        // Those until now are of an earlier profiler. Where the count cannot be had, the next flush tells.
+        let _ = take_dropped(cupti);
         for (attribute, value) in DEVICE_MEMORY {
             // What cannot be read cannot be put back, and so stays as it is.
             if let Ok(before) = cupti.activity_attribute::<usize>(attribute) {
@@ -273,4 +276,17 @@ pub fn flush(cupti: &Cupti) -> Result<(), CallError> {
 /// CUPTI's.
 pub fn flush_forced(cupti: &Cupti) -> Result<(), CallError> {
     cupti.activity_flush_all(Flush::FORCED)
+}
+
+/// How many records CUPTI has dropped since this was last asked.
+///
+/// # Errors
+/// CUPTI's; where it lacks the function there is none to tell of.
+pub fn take_dropped(cupti: &Cupti) -> Result<u64, CallError> {
+    // No context and stream 0 stand for the queue of the whole process.
+    match cupti.activity_dropped_records(ContextHandle(0), 0) {
+        Ok(dropped) => Ok(dropped as u64),
+        Err(CallError::Absent { .. }) => Ok(0),
+        Err(error) => Err(error),
+    }
 }

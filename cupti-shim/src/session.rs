@@ -7,7 +7,7 @@
 
 use core::time::Duration;
 
-use cupti_sys::{CallError, ContextHandle, Status};
+use cupti_sys::{CallError, Status};
 use gpu_agent_ring::ShimControl;
 use gpu_agent_ring::control::{Wish, mono_ns};
 use gpu_agent_ring::layout::{Counter, kinds};
@@ -179,12 +179,7 @@ impl Session {
     }
 
     fn count_dropped(&self, source: &Source) -> Result<(), CallError> {
-        // No context and stream 0 stand for the queue of the whole process.
-        let dropped = match source.cupti.activity_dropped_records(ContextHandle(0), 0) {
-            Ok(dropped) => dropped as u64,
-            Err(CallError::Absent { .. }) => 0,
-            Err(error) => return Err(error),
-        };
+        let dropped = arming::take_dropped(&source.cupti)?;
         if dropped > 0 {
             self.control().add(Counter::CuptiDropped, dropped);
             if self.shim.outlet.write(|copier| copier.dropped(mono_ns(), dropped)).is_some() {

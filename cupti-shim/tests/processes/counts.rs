@@ -66,6 +66,22 @@ fn what_cupti_dropped_is_counted_and_told() {
 }
 
 #[test]
+fn what_cupti_dropped_for_another_profiler_is_not_counted() {
+    let mut target = Setup::new("drop_every=10").start();
+    target.tell("init");
+    let mut ring = target.ring();
+    target.tell("profile 1000");
+    ring.arm(kinds::KERNEL);
+    target.tell("launch 200");
+    target.tell("sync");
+    ring.disarm();
+    let dropped = ring.counter(Counter::CuptiDropped);
+    assert!(dropped > 0);
+    assert_eq!(ring.counter(Counter::Emitted) + dropped, 200);
+    target.end_well();
+}
+
+#[test]
 fn unknown_kinds_are_counted_and_passed_over() {
     let ring = run("unknown_kind=on");
     assert!(ring.counter(Counter::Unknown) > 0);

@@ -13,6 +13,7 @@
  *   cupti-time              answers with cuptiGetTimestamp
  *   cupti-attribute N       answers with what cuptiActivityGetAttribute says of attribute N, a size
  *   cupti-set N VALUE       cuptiActivitySetAttribute of attribute N
+ *   profile N               N kernel launches, recorded by this program's own use of CUPTI
  *   sleep MS                does nothing for a while
  *   getenv NAME             answers with the value
  *   reopen PATH             opens PATH in place of every memfd that is open; answers with their number
@@ -137,6 +138,32 @@ static int attribute(const char *function, unsigned number, size_t *value) {
     return get_or_set ? get_or_set(number, &size, value) : -1;
 }
 
+static void give_buffer(unsigned char **buffer, size_t *size, size_t *records) {
+    *size = 1 << 16;
+    *records = 0;
+    *buffer = aligned_alloc(8, *size);
+}
+
+static void take_buffer(void *of_context, unsigned stream, unsigned char *buffer, size_t size, size_t valid) {
+    (void)of_context, (void)stream, (void)size, (void)valid;
+    free(buffer);
+}
+
+static int profile(long count) {
+    int (*cuptiActivityRegisterCallbacks)(void *, void *), (*cuptiActivityEnable)(unsigned);
+    int (*cuptiActivityDisable)(unsigned), (*cuptiActivityFlushAll)(unsigned), status;
+    *(void **)&cuptiActivityRegisterCallbacks = in_cupti("cuptiActivityRegisterCallbacks");
+    *(void **)&cuptiActivityEnable = in_cupti("cuptiActivityEnable");
+    *(void **)&cuptiActivityDisable = in_cupti("cuptiActivityDisable");
+    *(void **)&cuptiActivityFlushAll = in_cupti("cuptiActivityFlushAll");
+    const unsigned concurrent_kernel = 10, forced = 1;
+    if ((status = cuptiActivityRegisterCallbacks((void *)give_buffer, (void *)take_buffer)) ||
+        (status = cuptiActivityEnable(concurrent_kernel)) || (status = launch(count)) || (status = cuCtxSynchronize()) ||
+        (status = cuptiActivityDisable(concurrent_kernel)))
+        return status;
+    return cuptiActivityFlushAll(forced);
+}
+
 static int reopened[64], reopened_count;
 
 static int leads_to(int descriptor, const char *start) {
@@ -198,6 +225,7 @@ static void obey(char *line, char **argv) {
     } else if (!strcmp(line, "sync")) answer(cuCtxSynchronize(), 0);
     else if (sscanf(line, "threads %ld %ld", &a, &b) == 2) answer(launch_in_threads(a, b), a * b);
     else if (!strcmp(line, "cupti-time")) tell_cupti_time();
+    else if (sscanf(line, "profile %ld", &a) == 1) answer(profile(a), a);
     else if (sscanf(line, "cupti-attribute %ld", &a) == 1) {
         size_t value = 0;
         int status = attribute("cuptiActivityGetAttribute", (unsigned)a, &value);
