@@ -6,9 +6,13 @@
 //!
 //! # The lease
 //!
-//! A lease is a deadline on CLOCK_MONOTONIC, which all processes of a host share. The shim is armed while the
-//! deadline lies ahead. The agent that holds the lease renews it long before it ends; an agent that dies stops
-//! renewing, and the shim goes dormant by itself.
+//! A lease is a deadline on CLOCK_MONOTONIC, which all processes of a time namespace share. In another one it is off
+//! by a constant, so a deadline would end too early or too late there. Nothing here can tell: an agent compares
+//! `/proc/PID/ns/time` with its own before it opens the page, and refuses a process where they differ; where the link
+//! cannot be read (Linux before 5.6, no right to look), it takes them for the same.
+//!
+//! The shim is armed while the deadline lies ahead. The agent that holds the lease renews it long before it ends; an
+//! agent that dies stops renewing, and the shim goes dormant by itself.
 //!
 //! The deadline word is also the lock. An agent takes an ended lease by compare-and-swap from the very deadline
 //! that it saw to its own, and renews by compare-and-swap from the deadline that it wrote last. Deadlines only
