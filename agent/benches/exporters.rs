@@ -283,9 +283,6 @@ impl Directory for Known {
     fn api(&self, _: bool, _: u32) -> Option<&'static str> {
         None
     }
-    fn unix_ns(&self, ktime_ns: u64) -> u64 {
-        ktime_ns + 1_700_000_000_000_000_000
-    }
 }
 
 impl SnapshotSource for Known {

@@ -19,7 +19,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("capability", &[]),
     ("source", &["event", "identity", "capability", "classes", "decode"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
-    ("export", &["event", "semconv", "classes", "aggregate", "config"]),
+    ("export", &["event", "semconv", "clock", "classes", "aggregate", "config"]),
     ("table", &["semconv", "aggregate", "pipeline", "source"]),
 ];
 

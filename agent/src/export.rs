@@ -53,8 +53,6 @@ pub trait Directory: Send + Sync + 'static {
     fn device(&self, target: TargetId, device: DeviceId) -> Option<Arc<DeviceInfo>>;
     /// Name of an API function, by CUPTI callback id.
     fn api(&self, is_runtime: bool, cbid: u32) -> Option<&'static str>;
-    /// CLOCK_MONOTONIC nanoseconds to Unix nanoseconds.
-    fn unix_ns(&self, ktime_ns: u64) -> u64;
 }
 
 /// A target process, as log lines name it.

@@ -180,12 +180,6 @@ impl Shared {
     pub fn board(&self) -> &Board {
         &self.board
     }
-
-    /// The newest clock anchor.
-    #[must_use]
-    pub fn anchor(&self) -> Anchor {
-        lock(&self.clock).anchor()
-    }
 }
 
 /// A thread that panicked with the lock held left whole values behind: no invariant spans two statements under any lock of

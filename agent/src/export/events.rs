@@ -10,6 +10,7 @@ use std::sync::mpsc;
 
 use super::ExportStats;
 use crate::aggregate::snapshot::Snapshot;
+use crate::clock::Anchor;
 use crate::event::{Event, TargetId};
 
 /// Events to a message: large enough that the channel's cost vanishes, small enough to be dropped whole.
@@ -18,8 +19,8 @@ const BATCH_EVENTS: usize = 256;
 /// What the sink's thread receives.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Events of one drain, in order.
-    Events(Vec<(TargetId, Event)>),
+    /// Events of one drain, in order, and the anchor that stood when they were read.
+    Events(Anchor, Vec<(TargetId, Event)>),
     /// The interval's series.
     Snapshot(Arc<Snapshot>),
     /// Write everything, then end.
@@ -132,11 +133,11 @@ impl QueueSender {
         self.messages.send(message).is_ok()
     }
 
-    fn send_events(&self, batch: Vec<(TargetId, Event)>) {
+    fn send_events(&self, anchor: Anchor, batch: Vec<(TargetId, Event)>) {
         let count = batch.len();
         let before = self.waiting.fetch_add(count, Ordering::AcqRel);
         let fits = before.saturating_add(count) <= self.capacity;
-        if fits && self.messages.send(Message::Events(batch)).is_ok() {
+        if fits && self.messages.send(Message::Events(anchor, batch)).is_ok() {
             self.stats.queue_length.store((before + count) as u64, Ordering::Relaxed);
         } else {
             self.waiting.fetch_sub(count, Ordering::AcqRel);
@@ -158,7 +159,7 @@ impl QueueReceiver {
     pub(super) fn next(&self, limit: std::time::Duration) -> Result<Option<Message>, mpsc::RecvError> {
         match self.messages.recv_timeout(limit) {
             Ok(message) => {
-                if let Message::Events(batch) = &message {
+                if let Message::Events(_, batch) = &message {
                     let before = self.waiting.fetch_sub(batch.len(), Ordering::AcqRel);
                     self.stats.queue_length.store((before - batch.len()) as u64, Ordering::Relaxed);
                 }
@@ -174,6 +175,7 @@ impl QueueReceiver {
 #[derive(Debug)]
 pub struct EventSender {
     queue: Option<QueueSender>,
+    anchor: Anchor,
     batch: Vec<(TargetId, Event)>,
 }
 
@@ -181,17 +183,23 @@ impl EventSender {
     /// A sender that wants nothing.
     #[must_use]
     pub fn disabled() -> Self {
-        Self { queue: None, batch: Vec::new() }
+        Self { queue: None, anchor: Anchor::now(), batch: Vec::new() }
     }
 
     pub(super) fn new(queue: QueueSender) -> Self {
-        Self { queue: Some(queue), batch: Vec::with_capacity(BATCH_EVENTS) }
+        Self { queue: Some(queue), anchor: Anchor::now(), batch: Vec::with_capacity(BATCH_EVENTS) }
     }
 
     /// Whether an event of this kind would be taken; constant while the agent runs.
     #[must_use]
     pub fn wants(&self, kind: EventKind) -> bool {
         self.queue.as_ref().is_some_and(|queue| queue.wanted.contains(kind))
+    }
+
+    /// Events offered from now on are converted to Unix time by `anchor`; those before keep theirs.
+    pub fn set_anchor(&mut self, anchor: Anchor) {
+        self.flush();
+        self.anchor = anchor;
     }
 
     /// Takes a copy of the event if the sink wants its kind. Never waits.
@@ -212,7 +220,7 @@ impl EventSender {
         }
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_EVENTS));
         if let Some(queue) = &self.queue {
-            queue.send_events(batch);
+            queue.send_events(self.anchor, batch);
         }
     }
 }
@@ -243,7 +251,7 @@ mod tests {
 
     fn received(receiver: &QueueReceiver) -> usize {
         let mut total = 0;
-        while let Ok(Some(Message::Events(batch))) = receiver.next(Duration::ZERO) {
+        while let Ok(Some(Message::Events(_, batch))) = receiver.next(Duration::ZERO) {
             total += batch.len();
         }
         total
@@ -281,6 +289,23 @@ mod tests {
         sender.offer(TargetId(0), &kernel());
         sender.flush();
         assert_eq!(stats.dropped.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn events_offered_before_a_new_anchor_keep_theirs() {
+        let (mut sender, receiver, _) = sender(1000);
+        let anchors = [1_000, 9_000].map(|unix_ns| Anchor { ktime_ns: 0, unix_ns, error_ns: 0 });
+        for anchor in anchors {
+            sender.set_anchor(anchor);
+            sender.offer(TargetId(0), &kernel());
+        }
+        sender.flush();
+        for anchor in anchors {
+            let Ok(Some(Message::Events(by, batch))) = receiver.next(Duration::ZERO) else {
+                panic!("no batch")
+            };
+            assert_eq!((by, batch.len()), (anchor, 1));
+        }
     }
 
     #[test]

@@ -296,7 +296,8 @@ impl Writer {
                 message => message,
             };
             match message {
-                Ok(Some(Message::Events(batch))) => {
+                Ok(Some(Message::Events(anchor, batch))) => {
+                    self.events.set_anchor(anchor);
                     for (target, event) in &batch {
                         self.events.render(&mut self.buffer, *target, event);
                         flush(&mut self.sink, &self.stats, &mut self.buffer, BLOCK_BYTES);

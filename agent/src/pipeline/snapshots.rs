@@ -53,10 +53,6 @@ impl Directory for Shared {
     fn api(&self, is_runtime: bool, cbid: u32) -> Option<&'static str> {
         cuda::function_name(is_runtime, cbid)
     }
-
-    fn unix_ns(&self, ktime_ns: u64) -> u64 {
-        self.anchor().unix_ns(ktime_ns)
-    }
 }
 
 impl Health for Shared {

@@ -162,7 +162,9 @@ impl Worker {
 
     /// Leases, states, ends, clocks, bandwidths.
     fn upkeep(&mut self) {
-        let step = lock(&self.shared.clock).anchor_again(Anchor::now());
+        let anchor = Anchor::now();
+        let step = lock(&self.shared.clock).anchor_again(anchor);
+        self.events.set_anchor(anchor);
         if let Some(step_ns) = step {
             warn!(step_ns, "the realtime clock stepped; events before it keep their times");
         }

@@ -86,9 +86,6 @@ impl Directory for Fixed {
     fn api(&self, _: bool, _: u32) -> Option<&'static str> {
         None
     }
-    fn unix_ns(&self, ktime_ns: u64) -> u64 {
-        ktime_ns
-    }
 }
 
 impl Health for Fixed {

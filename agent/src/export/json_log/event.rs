@@ -23,6 +23,7 @@ use tracing::Level;
 use super::filter::Filter;
 use super::line::{Line, render};
 use crate::classes::{Class, Operation};
+use crate::clock::Anchor;
 use crate::event::{
     Api, Context, Device, DeviceId, Dropped, Event, GraphTrace, Interval, Kernel, Memcpy, Memory, Memset,
     NameId, Overhead, Place, Session, Synchronization, TargetId,
@@ -93,6 +94,8 @@ struct KernelFields {
 pub(super) struct Renderer {
     directory: Arc<dyn Directory>,
     filter: Filter,
+    /// Of the batch that is being rendered.
+    anchor: Anchor,
     processes: HashMap<TargetId, Fields>,
     devices: HashMap<(TargetId, DeviceId), Fields>,
     kernels: HashMap<(TargetId, NameId), KernelFields>,
@@ -103,10 +106,16 @@ impl Renderer {
         Self {
             directory,
             filter,
+            anchor: Anchor::now(),
             processes: HashMap::new(),
             devices: HashMap::new(),
             kernels: HashMap::new(),
         }
+    }
+
+    /// The events that follow were read when `anchor` stood.
+    pub(super) fn set_anchor(&mut self, anchor: Anchor) {
+        self.anchor = anchor;
     }
 
     /// Appends the event's lines to `buffer`.
@@ -254,7 +263,7 @@ impl Renderer {
     }
 
     fn session(&mut self, buffer: &mut Vec<u8>, target: TargetId, session: &Session) {
-        let unix_ns = self.directory.unix_ns(session.ktime_ns);
+        let unix_ns = self.anchor.unix_ns(session.ktime_ns);
         let process = self.process_fields(target);
         let mut line = Line::begin(buffer, unix_ns, Level::INFO, SESSION);
         line.rendered(&process)
@@ -265,7 +274,7 @@ impl Renderer {
     }
 
     fn dropped(&mut self, buffer: &mut Vec<u8>, target: TargetId, dropped: &Dropped) {
-        let unix_ns = self.directory.unix_ns(dropped.ktime_ns);
+        let unix_ns = self.anchor.unix_ns(dropped.ktime_ns);
         let process = self.process_fields(target);
         let mut line = Line::begin(buffer, unix_ns, Level::WARN, LOSSES);
         line.rendered(&process)
@@ -282,7 +291,7 @@ impl Renderer {
         log_target: &str,
         target: TargetId,
     ) -> Line<'a> {
-        let unix_ns = self.directory.unix_ns(ktime_ns);
+        let unix_ns = self.anchor.unix_ns(ktime_ns);
         let process = self.process_fields(target);
         let mut line = Line::begin(buffer, unix_ns, Level::DEBUG, log_target);
         line.rendered(&process);

@@ -9,7 +9,7 @@ use crate::event::{
 };
 use crate::export::{DeviceInfo, TargetInfo};
 
-/// Knows target 0, its device 0, and four kernels. Unix time is one second after the monotonic clock's.
+/// Knows target 0, its device 0, and four kernels.
 struct Known;
 
 impl Directory for Known {
@@ -41,14 +41,14 @@ impl Directory for Known {
     fn api(&self, is_runtime: bool, cbid: u32) -> Option<&'static str> {
         (!is_runtime && cbid == 307).then_some("cuLaunchKernel")
     }
-
-    fn unix_ns(&self, ktime_ns: u64) -> u64 {
-        ktime_ns + 1_000_000_000
-    }
 }
+
+/// Unix time is one second after the monotonic clock's.
+const ANCHOR: Anchor = Anchor { ktime_ns: 0, unix_ns: 1_000_000_000, error_ns: 0 };
 
 fn lines(filter: &str, target: u32, events: &[Event]) -> Vec<Value> {
     let mut renderer = Renderer::new(Arc::new(Known), filter.parse().unwrap());
+    renderer.set_anchor(ANCHOR);
     let mut buffer = Vec::new();
     for event in events {
         renderer.render(&mut buffer, TargetId(target), event);
@@ -95,6 +95,20 @@ fn a_kernel_line_has_all_that_is_known_and_gpu_time() {
         "registers": 40, "shared_bytes": 1024,
     });
     assert_eq!(lines("debug", 0, &[kernel(0)]), [expected]);
+}
+
+#[test]
+fn events_are_stamped_by_the_anchor_that_stood_when_they_were_read() {
+    let mut renderer = Renderer::new(Arc::new(Known), "kernel=debug".parse().unwrap());
+    let mut buffer = Vec::new();
+    for unix_ns in [1_000_000_000, 3_000_000_000] {
+        renderer.set_anchor(Anchor { unix_ns, ..ANCHOR });
+        renderer.render(&mut buffer, TargetId(0), &kernel(0));
+    }
+    let text = String::from_utf8(buffer).unwrap();
+    let stamps = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["timestamp"].take());
+    let expected = ["1970-01-01T00:00:01.000501000Z", "1970-01-01T00:00:03.000501000Z"];
+    assert_eq!(stamps.collect::<Vec<_>>(), expected);
 }
 
 #[test]
