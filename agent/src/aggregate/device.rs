@@ -64,9 +64,10 @@ impl DeviceSeries {
         }
     }
 
-    /// Takes the description; the attributes of all series change with it.
+    /// Takes the first description; it names the series that were there before. A later one changes nothing: a series
+    /// that gets another name is a new one to whoever counts deltas, and would be sent whole once more.
     pub(super) fn describe(&mut self, process: &Scope, device: &Device) {
-        if self.description.as_ref() == Some(device) {
+        if self.description.is_some() {
             return;
         }
         self.description = Some(device.clone());

@@ -320,6 +320,28 @@ fn a_device_described_late_names_the_series_that_were_there_before() {
 }
 
 #[test]
+fn a_device_described_again_keeps_its_series_and_their_names() {
+    let mut fixture = Fixture::new(Limits::default());
+    let gemm = fixture.name("gemm_f16");
+    fixture.observe(Event::Device(device()));
+    fixture.kernel(gemm, 100);
+    let names = |fixture: &Fixture| -> Vec<_> {
+        let snapshot = fixture.snapshot();
+        snapshot
+            .families
+            .iter()
+            .flat_map(|family| &family.points)
+            .map(|point| point.attributes.clone())
+            .collect()
+    };
+    let before = names(&fixture);
+    fixture.observe(Event::Device(Device { name: "NVIDIA A100 80GB".to_owned(), ..device() }));
+    assert_eq!(names(&fixture), before);
+    fixture.kernel(gemm, 100);
+    assert_eq!(value(&fixture.snapshot(), "gpu.kernel.executions", &[("gpu.model", "NVIDIA A100")]), 2.0);
+}
+
+#[test]
 fn names_past_the_limit_share_a_series_and_nothing_is_lost() {
     let mut fixture = Fixture::new(Limits { series: 9, ..Limits::default() });
     for number in 0..10 {
