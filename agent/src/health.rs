@@ -49,10 +49,10 @@ impl Board {
         self.change(|components| components.remove(component));
     }
 
-    /// The worst status; healthy where there are no components.
+    /// The best status; healthy where there are no components.
     #[must_use]
-    pub fn worst(&self) -> Status {
-        self.change(|components| components.values().map(|(status, _)| *status).max())
+    pub fn best(&self) -> Status {
+        self.change(|components| components.values().map(|(status, _)| *status).min())
             .unwrap_or(Status::Healthy)
     }
 
@@ -79,12 +79,14 @@ mod tests {
     #[test]
     fn what_cannot_be_had_is_not_broken() {
         let board = Board::default();
-        assert_eq!(board.worst(), Status::Healthy);
+        assert_eq!(board.best(), Status::Healthy);
         board.set("target 7", Status::Unsupported, "no libcupti found");
-        board.set("otlp", Status::Healthy, "exporting");
-        assert_eq!(board.worst(), Status::Unsupported);
-        assert_eq!(board.to_string(), "otlp: healthy: exporting\ntarget 7: unsupported: no libcupti found\n");
-        board.remove("target 7");
-        assert_eq!(board.worst(), Status::Healthy);
+        assert_eq!(board.best(), Status::Unsupported);
+        board.set("target 8", Status::Failed, "cuptiSubscribe failed");
+        assert_eq!(board.best(), Status::Unsupported);
+        board.set("target 6", Status::Healthy, "armed");
+        assert_eq!(board.best(), Status::Healthy);
+        board.remove("target 8");
+        assert_eq!(board.to_string(), "target 6: healthy: armed\ntarget 7: unsupported: no libcupti found\n");
     }
 }

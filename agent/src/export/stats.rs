@@ -7,10 +7,10 @@
 //! next push carries it again (cumulative totals, and deltas since the last acknowledged push). For the JSON log:
 //! items handed to it = exported + dropped.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counters of one exporter. All but the gauges only grow.
+/// Counters of one exporter. All but the gauges and `failing` only grow.
 #[derive(Debug, Default)]
 pub struct ExportStats {
     /// `prometheus`, `otlp` or `json_log`.
@@ -27,6 +27,8 @@ pub struct ExportStats {
     pub exports: AtomicU64,
     /// Exports that did not work, retries used up.
     pub failures: AtomicU64,
+    /// Whether the latest export did not work.
+    pub failing: AtomicBool,
     /// Attempts after the first one.
     pub retries: AtomicU64,
     /// Bytes sent over HTTP or written to the file; over gRPC before compression.
@@ -51,6 +53,7 @@ impl ExportStats {
     /// An export of `items` that worked.
     pub(crate) fn succeeded(&self, items: u64, bytes: u64, took: Duration) {
         self.exports.fetch_add(1, Ordering::Relaxed);
+        self.failing.store(false, Ordering::Relaxed);
         self.exported.fetch_add(items, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.took(took);
@@ -60,6 +63,7 @@ impl ExportStats {
     /// An export of `items` that did not work.
     pub(crate) fn gave_up(&self, items: u64, took: Duration) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failing.store(true, Ordering::Relaxed);
         self.failed.fetch_add(items, Ordering::Relaxed);
         self.took(took);
     }

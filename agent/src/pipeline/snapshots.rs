@@ -67,18 +67,19 @@ impl Health for Shared {
         }
     }
 
+    /// One failed target makes nobody unready while another does better.
     fn ready(&self) -> Verdict {
         let live = self.live();
-        let ok = live.ok && self.board.worst() < Status::Failed;
+        let ok = live.ok && self.board.best() < Status::Failed;
         let exporters: String = self.exporters.iter().map(|stats| exporter(stats)).collect();
         Verdict { ok, detail: live.detail + &self.board.to_string() + &exporters }
     }
 }
 
-/// One line on an exporter. One that fails makes nobody unready: the others, and the next attempt, may work.
+/// One line on an exporter, by its latest export. One that fails makes nobody unready: the others, and the next attempt, may work.
 fn exporter(stats: &ExportStats) -> String {
     let (done, failed) = (stats.exports.load(Ordering::Relaxed), stats.failures.load(Ordering::Relaxed));
-    let word = if failed == 0 { Status::Healthy } else { Status::Degraded };
+    let word = if stats.failing.load(Ordering::Relaxed) { Status::Degraded } else { Status::Healthy };
     format!("{}: {word}: {done} exports, {failed} failed\n", stats.name)
 }
 
@@ -86,9 +87,9 @@ fn exporter(stats: &ExportStats) -> String {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
-    use std::sync::atomic::Ordering;
+    use std::time::Duration;
 
-    use super::{ExportStats, Shared, SnapshotSource, exporter, lock};
+    use super::{ExportStats, Health, Shared, SnapshotSource, Status, exporter, lock};
     use crate::aggregate::Process;
     use crate::event::{Pid, TargetId};
     use crate::export::{EventSender, TargetInfo};
@@ -97,12 +98,34 @@ mod tests {
     use crate::source::cupti::Hops;
 
     #[test]
-    fn a_failing_exporter_is_degraded() {
+    fn an_exporter_is_degraded_until_an_export_works_again() {
         let stats = ExportStats::new("otlp");
-        stats.exports.store(3, Ordering::Relaxed);
-        assert_eq!(exporter(&stats), "otlp: healthy: 3 exports, 0 failed\n");
-        stats.failures.store(1, Ordering::Relaxed);
-        assert_eq!(exporter(&stats), "otlp: degraded: 3 exports, 1 failed\n");
+        stats.succeeded(1, 1, Duration::ZERO);
+        assert_eq!(exporter(&stats), "otlp: healthy: 1 exports, 0 failed\n");
+        stats.gave_up(1, Duration::ZERO);
+        assert_eq!(exporter(&stats), "otlp: degraded: 1 exports, 1 failed\n");
+        stats.succeeded(1, 1, Duration::ZERO);
+        assert_eq!(exporter(&stats), "otlp: healthy: 2 exports, 1 failed\n");
+    }
+
+    #[test]
+    fn a_failed_target_makes_the_agent_unready_only_where_no_other_does_better() {
+        let config = Options::default().resolve().unwrap();
+        let pipeline = Pipeline::start(config, Vec::new(), EventSender::disabled()).unwrap();
+        let shared = pipeline.shared();
+        shared.pace.look(gpu_agent_ring::control::mono_ns());
+        assert!(shared.ready().ok);
+        shared.board.set("target 7", Status::Failed, "cuptiSubscribe returned CUPTI status 39");
+        assert!(!shared.ready().ok, "the only target");
+        shared.board.set("target 8", Status::Healthy, "armed");
+        let verdict = shared.ready();
+        assert!(
+            verdict.ok && verdict.detail.contains("target 7: failed: cuptiSubscribe"),
+            "{}",
+            verdict.detail
+        );
+        shared.board.remove("target 8");
+        assert!(!shared.ready().ok, "the only target again");
     }
 
     /// Starts of the agent's own series (those without a process), by instrument.
