@@ -1,7 +1,7 @@
 //! What a user may say about collecting.
 //!
 //! Enters: flags, variables, the `[collect]` table. Leaves: a [`super::Config`]. Refuses: lease times that would end between
-//! two renewals, flushes without a pause, and flushes so rare that records could not be matched.
+//! two renewals or outlive a dead agent for long, flushes without a pause, and flushes so rare that records could not be matched.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ options! {
         mode: Mode, "mode", "GPU_AGENT_MODE", default "kernels+api", value_name = "MODE";
         /// Time between flushes in the target, 1 ms to 1 s: how old a record gets before the agent sees it.
         flush_period_ms: Millis, "flush-period-ms", "GPU_AGENT_FLUSH_PERIOD_MS", default "100", value_name = "TIME";
-        /// How long the shim stays armed if the agent dies; it is renewed each second.
+        /// How long the shim stays armed if the agent dies, 2 s to 60 s; it is renewed each second.
         lease_ms: Millis, "lease-ms", "GPU_AGENT_LEASE_MS", default "3000", value_name = "TIME";
         /// Share of one core that the shim may spend on copying records, parts per million; 0 is no limit.
         budget_ppm: u32, "budget-ppm", "GPU_AGENT_BUDGET_PPM", default "0", value_name = "PPM";
@@ -35,14 +35,18 @@ options! {
     }
 }
 
+/// A lease is renewed each second, and one renewal may be missed.
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
+/// A shim whose agent died writes for nobody, and no other agent can arm it, until the lease ends.
+const LONGEST_LEASE: Duration = Duration::from_secs(60);
 /// The longest time between flushes: halves of a v2 call are taken for orphans if they come much later than each other.
 const LONGEST_FLUSH_PERIOD: Duration = Duration::from_secs(1);
 
 /// Why the options cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The lease would end before it is renewed.
-    #[error("a lease of {0:?} ends before the agent renews it each second; give at least 2000 ms")]
+    /// The lease would end before it is renewed, or the shim would stay armed for long without an agent.
+    #[error("a lease of {0:?} is out of range; give 2000 ms to 60000 ms")]
     Lease(Duration),
     /// The target would be flushed without a pause, or records would come too late to be matched.
     #[error("a flush period of {0:?} is out of range; give 1 ms to 1000 ms")]
@@ -66,7 +70,7 @@ impl Options {
         let lease = Lease::default();
         let limits = Limits::default();
         let duration = self.lease_ms.map_or(lease.duration, Millis::duration);
-        if duration < Duration::from_secs(2) {
+        if !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&duration) {
             return Err(Error::Lease(duration));
         }
         let flush_period = self.flush_period_ms.map_or(lease.flush_period, Millis::duration);
@@ -109,8 +113,15 @@ mod tests {
             let error = options.resolve().unwrap_err();
             assert!(matches!(error, Error::FlushPeriod(_)) && error.to_string().contains("1 ms to 1000 ms"));
         }
-        let error = Options { lease_ms: Some(Millis(1999)), ..Options::default() }.resolve().unwrap_err();
-        assert!(matches!(error, Error::Lease(_)), "{error}");
+        for lease_ms in [0, 1999, 60_001, u64::MAX] {
+            let options = Options { lease_ms: Some(Millis(lease_ms)), ..Options::default() };
+            let error = options.resolve().unwrap_err();
+            assert!(matches!(error, Error::Lease(_)) && error.to_string().contains("2000 ms to 60000 ms"));
+        }
+        for lease_ms in [2000, 60_000] {
+            let options = Options { lease_ms: Some(Millis(lease_ms)), ..Options::default() };
+            assert!(options.resolve().is_ok());
+        }
         for flush_period_ms in [1, 1000] {
             let options = Options { flush_period_ms: Some(Millis(flush_period_ms)), ..Options::default() };
             assert!(options.resolve().is_ok());
