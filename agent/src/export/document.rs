@@ -21,6 +21,8 @@ such a Prometheus keeps `_bucket`, `_sum` and `_count` series too if its scrape 
 
 `timing` says which clock a duration was measured by: `gpu` is time on the device, `host` the time of the calling
 thread. The two are never mixed in one series. An attribute that is not known for a series is left out.
+
+There is no `tensor_size_bytes`: CUPTI knows no tensor shapes. It comes with the probes, and nothing stands in for it.
 ";
 
 const ACCOUNTING: &str = "
@@ -102,6 +104,12 @@ fn attributes() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_of_tensors_holds_as_long_as_no_instrument_measures_them() {
+        let measured = INSTRUMENTS.iter().any(|instrument| instrument.name.starts_with("tensor_"));
+        assert_ne!(HEAD.contains("no `tensor_size_bytes`"), measured);
+    }
 
     #[test]
     fn docs_metrics_md_is_current() {
