@@ -40,7 +40,15 @@ struct Bench {
 
 /// Runs one case; everything that is wrong with it.
 fn run(generation: u32, settings: &str, losses: Losses, shape: &[&str], bench: &Bench) -> Vec<String> {
-    let simulator = format!("compute=model,clock=virtual,kernel_us=2,quiet=on,cupti_gen={generation}");
+    // The driver that came with the generation's first CUPTI: a CUPTI newer than the driver is not used.
+    let driver = match generation {
+        10 => 13_000,
+        11 => 13_010,
+        13 => 13_040,
+        _ => 12_040,
+    };
+    let simulator =
+        format!("compute=model,clock=virtual,kernel_us=2,quiet=on,driver={driver},cupti_gen={generation}");
     let simulator = if settings.is_empty() { simulator } else { format!("{simulator},{settings}") };
     let start = Start::new(&simulator)
         .arguments(["--layers", "1", "--batch", "1", "--prompt", "4", "--tokens", "8"])
