@@ -72,6 +72,18 @@ mod tests {
     }
 
     #[test]
+    fn every_attribute_belongs_to_an_instrument() {
+        let source = include_str!("semconv/attribute.rs");
+        let keys = source.split("pub mod ").next().unwrap_or_default();
+        let keys: Vec<_> = keys.lines().filter_map(|line| line.strip_prefix("pub const ")).collect();
+        assert!(keys.len() > 20, "{keys:?}");
+        for key in keys {
+            let value = key.split('"').nth(1).unwrap();
+            assert!(INSTRUMENTS.iter().any(|instrument| instrument.attributes.contains(&value)), "{key}");
+        }
+    }
+
+    #[test]
     fn descriptions_are_sentences() {
         for instrument in INSTRUMENTS {
             assert!(instrument.description.ends_with('.'), "{}: {}", instrument.name, instrument.description);

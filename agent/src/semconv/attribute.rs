@@ -9,8 +9,6 @@
 pub const PID: &str = "process.pid";
 /// File name of the process's executable.
 pub const EXECUTABLE: &str = "process.executable.name";
-/// Container id from the process's cgroup, where it is in a container.
-pub const CONTAINER: &str = "container.id";
 /// CUDA device ordinal within the process.
 pub const GPU: &str = "gpu";
 /// Device UUID, as nvidia-smi prints it.

@@ -196,7 +196,6 @@ pub fn field(key: &'static str) -> &'static str {
     match key {
         attribute::PID => "pid",
         attribute::EXECUTABLE => "executable",
-        attribute::CONTAINER => "container_id",
         attribute::GPU_UUID => "gpu_uuid",
         attribute::GPU_MODEL => "gpu_model",
         attribute::COMPUTE_CAPABILITY => "compute_capability",
