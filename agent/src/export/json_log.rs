@@ -309,6 +309,7 @@ impl Writer {
                     self.series.render(&mut self.buffer, &snapshot, |buffer| {
                         flush(sink, stats, buffer, BLOCK_BYTES)
                     });
+                    self.events.forget_gone();
                 }
                 Ok(None) => {}
                 Ok(Some(Message::Finish)) | Err(_) => break,

@@ -118,6 +118,15 @@ impl Renderer {
         self.anchor = anchor;
     }
 
+    /// Forgets what was kept of targets that the directory no longer knows; none of their events comes any more.
+    pub(super) fn forget_gone(&mut self) {
+        let Self { directory, processes, devices, kernels, .. } = self;
+        processes.retain(|target, _| directory.target(*target).is_some());
+        // Whatever has a line has a process: what is dropped here though its target lives is made anew.
+        devices.retain(|(target, _), _| processes.contains_key(target));
+        kernels.retain(|(target, _), _| processes.contains_key(target));
+    }
+
     /// Appends the event's lines to `buffer`.
     pub(super) fn render(&mut self, buffer: &mut Vec<u8>, target: TargetId, event: &Event) {
         match event {

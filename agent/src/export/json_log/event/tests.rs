@@ -1,5 +1,7 @@
 //! What each event's lines say.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -144,6 +146,49 @@ fn what_is_not_known_is_left_out_and_asked_again_later() {
     for absent in ["pid", "executable", "gpu_uuid", "gpu_model", "kernel_name", "kernel_class", "use_v1"] {
         assert!(line.get(absent).is_none(), "{absent}");
     }
+}
+
+/// Knows every target until they are gone.
+#[derive(Default)]
+struct Passing {
+    gone: AtomicBool,
+}
+
+impl Directory for Passing {
+    fn target(&self, target: TargetId) -> Option<Arc<TargetInfo>> {
+        let gone = self.gone.load(Ordering::Relaxed) && target.0 != 1;
+        (!gone).then(|| Known.target(TargetId(0)))?
+    }
+
+    fn kernel(&self, target: TargetId, name: NameId) -> Option<KernelName> {
+        Known.kernel(target, name)
+    }
+
+    fn device(&self, target: TargetId, device: DeviceId) -> Option<Arc<DeviceInfo>> {
+        Known.device(target, device)
+    }
+
+    fn api(&self, is_runtime: bool, cbid: u32) -> Option<&'static str> {
+        Known.api(is_runtime, cbid)
+    }
+}
+
+#[test]
+fn what_was_kept_of_targets_that_are_gone_is_forgotten() {
+    let directory = Arc::new(Passing::default());
+    let mut renderer =
+        Renderer::new(Arc::clone(&directory) as Arc<dyn Directory>, "kernel=debug".parse().unwrap());
+    for target in 0..3 {
+        renderer.render(&mut Vec::new(), TargetId(target), &kernel(0));
+    }
+    let kept =
+        |renderer: &Renderer| (renderer.processes.len(), renderer.devices.len(), renderer.kernels.len());
+    renderer.forget_gone();
+    assert_eq!(kept(&renderer), (3, 3, 3));
+    directory.gone.store(true, Ordering::Relaxed);
+    renderer.forget_gone();
+    assert_eq!(kept(&renderer), (1, 1, 1));
+    assert!(renderer.processes.contains_key(&TargetId(1)));
 }
 
 #[test]
