@@ -12,15 +12,19 @@ use crate::event::Pid;
 use crate::identity::Process;
 
 mod error;
+mod hops;
+mod lease;
 mod maps;
 mod names;
 mod open;
 mod target;
 
 pub use error::AttachError;
+pub use hops::Hops;
+pub use lease::{Lease, Mode};
 pub use names::{NameTable, NewName};
 pub use open::{Opened, from_announcement};
-pub use target::{Fate, Hops, Item, Lease, Mode, Target};
+pub use target::{Fate, Item, Target};
 
 /// Finds and opens the newest ring of the process that `pid` means.
 pub fn find(pid: Pid) -> Result<Opened, AttachError> {

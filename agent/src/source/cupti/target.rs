@@ -4,15 +4,14 @@
 //! lease. A target that ends is drained to the last record: the mapping outlives the process.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gpu_agent_ring::control::Report;
-use gpu_agent_ring::layout::{Counter, kinds};
+use gpu_agent_ring::layout::Counter;
 use gpu_agent_ring::record::Payload;
 use gpu_agent_ring::{AgentControl, LeaseError, Reader};
 
 use super::names::LookUp;
-use super::{AttachError, NameTable, NewName, Opened};
+use super::{AttachError, Hops, Lease, NameTable, NewName, Opened};
 use crate::classes::Classifier;
 use crate::decode::cupti::{DecodeError, decode};
 use crate::event::Event;
@@ -20,72 +19,6 @@ use crate::identity::Process;
 
 /// Records copied out of the ring at a time: 88 KiB, which stays in the second-level cache.
 const BATCH: u64 = 1024;
-
-/// What to collect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
-pub enum Mode {
-    /// Kernels, copies, memsets, allocations.
-    #[value(name = "kernels")]
-    #[serde(rename = "kernels")]
-    Kernels,
-    /// The same and API calls, waits, CUPTI's overhead.
-    #[default]
-    #[value(name = "kernels+api")]
-    #[serde(rename = "kernels+api")]
-    KernelsAndApi,
-    /// Whole graph launches instead of their kernels.
-    #[value(name = "graph")]
-    #[serde(rename = "graph")]
-    Graph,
-}
-
-impl Mode {
-    /// Bits of [`kinds`].
-    #[must_use]
-    pub fn kinds(self) -> u32 {
-        let gpu = kinds::KERNEL | kinds::MEMCPY | kinds::MEMSET | kinds::MEMORY;
-        match self {
-            Self::Kernels => gpu,
-            Self::KernelsAndApi => gpu | kinds::API | kinds::SYNC | kinds::OVERHEAD,
-            Self::Graph => gpu | kinds::GRAPH,
-        }
-    }
-}
-
-/// How a target is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    /// What to collect.
-    pub mode: Mode,
-    /// Time between flushes in the target.
-    pub flush_period: Duration,
-    /// How long the shim stays armed if this agent dies.
-    pub duration: Duration,
-    /// Share of one core that the shim may spend, parts per million; 0 = no limit.
-    pub budget_ppm: u32,
-}
-
-impl Default for Lease {
-    fn default() -> Self {
-        Self {
-            mode: Mode::default(),
-            flush_period: Duration::from_millis(100),
-            duration: Duration::from_secs(3),
-            budget_ppm: 0,
-        }
-    }
-}
-
-impl Lease {
-    fn request(&self) -> gpu_agent_ring::Lease {
-        gpu_agent_ring::Lease {
-            kinds: self.mode.kinds(),
-            flush_period: self.flush_period,
-            budget_ppm: self.budget_ppm,
-            duration: self.duration,
-        }
-    }
-}
 
 /// What became of a target's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,66 +29,6 @@ pub enum Fate {
     Ended,
     /// It runs another program now (`exec`): the ring is gone from its memory.
     Replaced,
-}
-
-/// Records since the attachment, by stage and fate. Each only ever grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Hops {
-    /// CUPTI handed them to the shim.
-    pub seen: u64,
-    /// CUPTI dropped them.
-    pub cupti_dropped: u64,
-    /// The shim wrote them to the ring.
-    pub emitted: u64,
-    /// The shim did not know their kind.
-    pub shim_unknown: u64,
-    /// The shim found them too short.
-    pub shim_malformed: u64,
-    /// The shim's budget was spent.
-    pub over_budget: u64,
-    /// The shim's own records: devices, contexts, sessions.
-    pub metadata: u64,
-    /// The agent read them from the ring.
-    pub read: u64,
-    /// They were overwritten before that.
-    pub lost: u64,
-    /// They became events.
-    pub decoded: u64,
-    /// The agent did not know their kind.
-    pub unknown: u64,
-    /// The agent found them contradicting themselves.
-    pub malformed: u64,
-    /// Names that did not fit into the ring.
-    pub names_full: u64,
-    /// CPU time of the shim for copying, ns.
-    pub shim_copy_ns: u64,
-    /// Errors of CUPTI calls in the shim.
-    pub cupti_errors: u64,
-}
-
-impl Hops {
-    /// The sum of both, field by field.
-    #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
-        let sum = u64::saturating_add;
-        Self {
-            seen: sum(self.seen, other.seen),
-            cupti_dropped: sum(self.cupti_dropped, other.cupti_dropped),
-            emitted: sum(self.emitted, other.emitted),
-            shim_unknown: sum(self.shim_unknown, other.shim_unknown),
-            shim_malformed: sum(self.shim_malformed, other.shim_malformed),
-            over_budget: sum(self.over_budget, other.over_budget),
-            metadata: sum(self.metadata, other.metadata),
-            read: sum(self.read, other.read),
-            lost: sum(self.lost, other.lost),
-            decoded: sum(self.decoded, other.decoded),
-            unknown: sum(self.unknown, other.unknown),
-            malformed: sum(self.malformed, other.malformed),
-            names_full: sum(self.names_full, other.names_full),
-            shim_copy_ns: sum(self.shim_copy_ns, other.shim_copy_ns),
-            cupti_errors: sum(self.cupti_errors, other.cupti_errors),
-        }
-    }
 }
 
 /// What [`Target::drain`] hands out.

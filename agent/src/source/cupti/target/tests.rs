@@ -9,11 +9,11 @@ use gpu_agent_ring::record::{self, kind};
 use gpu_agent_ring::writer::Identity;
 use gpu_agent_ring::{AgentControl, Geometry, LeaseError, Reader, Writer};
 
-use super::{Fate, Hops, Item, Lease, Mode, Target};
+use super::{Fate, Item, Target};
 use crate::classes::Classifier;
 use crate::event::{Event, Pid};
 use crate::identity::Process;
-use crate::source::cupti::{AttachError, Opened};
+use crate::source::cupti::{AttachError, Hops, Lease, Mode, Opened};
 
 const RING_ID: u64 = 77;
 
