@@ -84,7 +84,7 @@ if [[ ${1:-all} == all ]]; then
         sed -nE "s/.*<testsuites [^>]*\\b$1=\"([0-9]+)\".*/\\1/p" "$report"
     }
     failed=$(($(count failures) + $(count errors)))
-    echo "$(count tests) tests run: $(($(count tests) - failed)) passed, $failed failed;" \
-        "${#skipped[@]} checks skipped; $SECONDS s"
+    echo "all checks took $SECONDS s"
+    echo "$(($(count tests) - failed)) passed, $failed failed, ${#skipped[@]} skipped"
 fi
 exit "$status"
