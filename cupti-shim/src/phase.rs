@@ -47,7 +47,7 @@ pub enum Phase {
     },
     /// A call failed.
     Failed,
-    /// The process ends.
+    /// The process ends; Busy, NoCupti and Failed stay what they are.
     Finished,
 }
 

@@ -56,9 +56,12 @@ impl Session {
             self.control().wait(generation, sleep);
         }
         let wish = self.control().wish();
-        self.disarm(Phase::Finished, &wish, Ok(()));
-        // Also where disarming failed: nothing comes after this.
-        self.phase = Phase::Finished;
+        // A phase that says why there is nothing to flush stays: an agent may look only after the end.
+        if !matches!(self.phase, Phase::Busy { .. } | Phase::NoCupti { .. } | Phase::Failed) {
+            self.disarm(Phase::Finished, &wish, Ok(()));
+            // Also where disarming failed: nothing comes after this.
+            self.phase = Phase::Finished;
+        }
         self.report(&wish);
     }
 

@@ -51,7 +51,8 @@ pub enum ShimState {
     NoCupti = 5,
     /// A CUPTI call failed: all was undone, and the shim stays dormant for the rest of this lease.
     Failed = 6,
-    /// The process has ended its CUDA work and flushed for the last time.
+    /// The process has ended its CUDA work and flushed for the last time. Where nothing could be flushed, `Busy`,
+    /// `NoCupti` or `Failed` stays to say why.
     Finished = 7,
 }
 

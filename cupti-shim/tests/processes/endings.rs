@@ -57,6 +57,22 @@ fn a_dormant_process_ends_at_once() {
 }
 
 #[test]
+fn why_nothing_was_recorded_can_be_read_after_the_end() {
+    let busy = ("subscriber=busy", ShimState::Busy);
+    for (simulator, state) in [busy, ("fail=cuptiActivityRegisterCallbacks:999", ShimState::Failed)] {
+        let mut target = Setup::new(simulator).start();
+        target.tell("init");
+        let ring = target.ring();
+        ring.control.acquire(&Ring::lease(kinds::KERNEL, Duration::from_secs(600))).unwrap();
+        ring.await_answer(state);
+        target.end_well();
+        let report = ring.control.report();
+        assert_eq!(report.state, Some(state), "{simulator}");
+        assert_ne!(report.status, 0, "{simulator}");
+    }
+}
+
+#[test]
 fn a_killed_process_leaves_what_was_flushed() {
     let mut target = Setup::new("").start();
     target.tell("init");
