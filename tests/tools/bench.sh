@@ -19,7 +19,7 @@ simulator=$(tests/tools/cuda-sim-dir.sh release)
 
 for package in gpu-agent-ring gpu-agent-cupti-shim gpu-agent gpu-agent-tests; do
     step "$package"
-    cargo bench --quiet --locked -p "$package" --benches
+    cargo bench --quiet --locked -p "$package" --bench '*'
 done
 
 step "what watching costs: gpu-agent bench, on $(nvidia-smi -L 2>/dev/null | head -n 1 || echo 'the simulated device')"
