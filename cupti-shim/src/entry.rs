@@ -67,8 +67,7 @@ fn start() {
     let shim = shim.install();
     hooks::on_fork_and_exit();
     let mut session = Session::new(shim);
-    if let Some(lease) = &settings.first_lease {
-        shim.control.grant(lease);
+    if settings.first_lease.is_some() {
         session.step();
     }
     start_thread(shim, session);

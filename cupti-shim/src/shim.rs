@@ -81,7 +81,7 @@ impl Shim {
             simulated: Driver::of_this_process().is_some_and(|driver| driver.is_simulated()),
         };
         let writer = Writer::create(settings.geometry, identity)?;
-        let control = ShimControl::create(identity.ring_id)?;
+        let control = ShimControl::create_granted(identity.ring_id, settings.first_lease.as_ref())?;
         writer.dont_fork()?;
         control.dont_fork()?;
         let files = [File::of(writer.file())?, File::of(control.file())?];
@@ -256,7 +256,10 @@ fn start_time_ticks() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use gpu_agent_ring::{AnnounceListener, Geometry, Lease};
+
     use super::*;
+    use crate::trampolines::callbacks;
 
     #[test]
     fn the_start_time_lies_between_boot_and_now() {
@@ -264,6 +267,27 @@ mod tests {
         let uptime_s: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
         let start_s = start_time_ticks() as f64 / rustix::param::clock_ticks_per_second() as f64;
         assert!(start_s > 0.0 && start_s <= uptime_s, "started {start_s} s after boot, {uptime_s} s ago");
+    }
+
+    #[test]
+    fn an_agent_that_is_told_of_a_ring_finds_the_first_lease_there() {
+        let name = format!("gpu-agent-test-{:016x}", random());
+        let listener = AnnounceListener::bind(&name).unwrap();
+        let lease = Lease {
+            kinds: 1,
+            flush_period: Duration::from_millis(10),
+            budget_ppm: 0,
+            duration: Duration::from_secs(60),
+        };
+        let settings = Settings {
+            geometry: Geometry { slots: 8, names_bytes: 4096 },
+            first_lease: Some(lease),
+            announce: Some(name),
+            cupti: None,
+        };
+        let shim = Shim::create(&settings, callbacks()).unwrap();
+        assert!(listener.receive().unwrap().is_some());
+        assert!(shim.control.wish().deadline_ns > mono_ns());
     }
 
     #[test]

@@ -23,8 +23,13 @@ pub struct ShimControl {
 }
 
 impl ShimControl {
-    /// Creates and maps the page.
+    /// Creates and maps the page, without a lease.
     pub fn create(ring_id: u64) -> io::Result<Self> {
+        Self::create_granted(ring_id, None)
+    }
+
+    /// Creates and maps the page, with a first lease ([`Self::grant`]) in it before an agent can open it.
+    pub fn create_granted(ring_id: u64, lease: Option<&Lease>) -> io::Result<Self> {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         let (fd, map) = Map::create(CONTROL_NAME, PAGE_BYTES, seals)?;
         let page = Self { map, fd };
@@ -32,6 +37,9 @@ impl ShimControl {
         control.version.store(FORMAT_VERSION, Ordering::Relaxed);
         control.ring_id.store(ring_id, Ordering::Relaxed);
         control.report.state.store(ShimState::Dormant as u32, Ordering::Relaxed);
+        if let Some(lease) = lease {
+            page.grant(lease);
+        }
         control.magic.store(CONTROL_MAGIC, Ordering::Release);
         Ok(page)
     }
@@ -54,7 +62,8 @@ impl ShimControl {
     }
 
     /// Writes a first lease on behalf of an agent that will come for it: `gpu-agent run` wants the very first
-    /// kernel. It belongs to nobody, so that any agent may take it over at once.
+    /// kernel. It belongs to nobody, so that any agent may take it over at once. An agent that is at the page already
+    /// would lose its own lease to it.
     pub fn grant(&self, lease: &Lease) {
         let request = &self.control().request;
         request.lease_deadline_ns.store(deadline(lease.duration) | GRANTED, Ordering::Release);

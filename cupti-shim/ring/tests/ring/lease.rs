@@ -79,8 +79,8 @@ fn a_late_renewal_wakes_a_shim_that_went_dormant() {
 
 #[test]
 fn a_lease_that_the_shim_granted_itself_goes_to_the_first_agent_that_comes() {
-    let (shim, first, second) = page();
-    shim.grant(&LEASE);
+    let shim = ShimControl::create_granted(1, Some(&LEASE)).unwrap();
+    let [first, second] = [11, 22].map(|pid| AgentControl::open(shim.file(), 1, pid).unwrap());
     assert!(shim.wish().deadline_ns > mono_ns());
     assert_eq!(shim.wish().kinds, LEASE.kinds);
     first.acquire(&LEASE).unwrap();
