@@ -12,7 +12,8 @@ use gpu_agent_tests::workload::Start;
 
 use super::table::{EXAMPLES, Example, NOT_RUN};
 
-/// As `build-ptx.sh` and the workspace's own use of cudarc; without those that would need a CUDA toolkit to link.
+/// The CUDA version is that of the simulated driver. Libraries are looked for at run time, also where a CUDA toolkit is
+/// installed that cudarc could link.
 const FEATURES: &str = "std,driver,nvrtc,cupti,cuda-12040,dynamic-loading";
 
 /// The examples, ready to run.
