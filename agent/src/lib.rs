@@ -61,6 +61,7 @@ pub mod export;
 pub mod health;
 pub mod identity;
 pub mod pipeline;
+pub mod probes;
 pub mod self_metrics;
 pub mod semconv;
 pub mod source;

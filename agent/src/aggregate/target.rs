@@ -112,7 +112,7 @@ impl TargetSeries {
                 self.device(device.id).describe(&scope, device);
             }
             // Contexts and sessions make no series; drops are counted from the shim's own counters.
-            Event::Context(_) | Event::Session(_) | Event::Dropped(_) => {}
+            Event::Context(_) | Event::Session(_) | Event::Dropped(_) | Event::Op(_) => {}
         }
         self.points += shared.budget.used() - before;
     }

@@ -62,11 +62,12 @@ pub enum EventKind {
     Context,
     Session,
     Dropped,
+    Op,
 }
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kernel,
         Self::Memcpy,
         Self::Memset,
@@ -79,6 +80,7 @@ impl EventKind {
         Self::Context,
         Self::Session,
         Self::Dropped,
+        Self::Op,
     ];
 
     /// The kind of `event`.
@@ -97,6 +99,7 @@ impl EventKind {
             Event::Context(_) => Self::Context,
             Event::Session(_) => Self::Session,
             Event::Dropped(_) => Self::Dropped,
+            Event::Op(_) => Self::Op,
         }
     }
 }

@@ -66,6 +66,7 @@ fn targets(kind: EventKind) -> (&'static [&'static str], Level) {
         EventKind::GraphTrace => (&[GRAPH], Level::DEBUG),
         EventKind::Device | EventKind::Context | EventKind::Session => (&[SESSION], Level::INFO),
         EventKind::Dropped => (&[LOSSES], Level::WARN),
+        EventKind::Op => (&[], Level::DEBUG),
     }
 }
 
@@ -142,6 +143,7 @@ impl Renderer {
             Event::Context(context) => self.context(buffer, target, context),
             Event::Session(session) => self.session(buffer, target, session),
             Event::Dropped(dropped) => self.dropped(buffer, target, dropped),
+            Event::Op(_) => {}
         }
     }
 
