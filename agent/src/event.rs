@@ -46,6 +46,11 @@ ids! {
     NameId(u32)
 }
 
+impl DeviceId {
+    /// Where the source of an event does not know the device: probes see a call, not which device is current.
+    pub const UNKNOWN: Self = Self(u32::MAX);
+}
+
 /// A device's UUID, shown as `GPU-xxxxxxxx-xxxx-…`, as nvidia-smi and NVML do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct DeviceUuid(pub [u8; 16]);
@@ -503,7 +508,7 @@ pub enum OpEnd {
     Returned,
     /// Its frame is gone without a return: an exception or `longjmp` left it, or its thread ended. No duration.
     Unwound,
-    /// Only the entry is probed. No duration.
+    /// Only the entry was seen: the return is not probed, or records were lost meanwhile. No duration.
     EntryOnly,
 }
 
