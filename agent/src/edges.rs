@@ -16,7 +16,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("identity", &["event"]),
     ("decode", &["event"]),
     ("probes", &["event", "symbols"]),
-    ("correlate", &["event", "probes"]),
+    ("correlate", &["event", "probes", "semconv"]),
     ("aggregate", &["event", "semconv", "classes", "cuda"]),
     ("capability", &[]),
     ("source", &["event", "identity", "capability", "classes", "decode", "probes"]),

@@ -281,10 +281,15 @@ pub struct Memory {
     pub is_allocation: bool,
     /// Kind of memory.
     pub memory: MemoryKind,
-    /// Address.
+    /// Address, or [`Memory::NO_ADDRESS`].
     pub address: u64,
     /// Bytes.
     pub size_bytes: u64,
+}
+
+impl Memory {
+    /// Where the source of an event does not know the address: probes do not see what an allocation was given.
+    pub const NO_ADDRESS: u64 = 0;
 }
 
 /// A finished CUDA API call: host time.
@@ -535,6 +540,12 @@ impl Op {
     pub fn duration_ns(&self) -> Option<u64> {
         (self.end == OpEnd::Returned).then(|| self.interval.duration_ns())
     }
+
+    /// One of its values.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&FieldValue> {
+        self.fields.iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
+    }
 }
 
 /// A tensor as the engine describes it.
@@ -563,4 +574,26 @@ pub enum FieldValue {
     Boolean(bool),
     /// Text, as far as it was read.
     Text(Arc<str>),
+}
+
+impl FieldValue {
+    /// Its 64 bits, where it is a whole number.
+    #[must_use]
+    pub fn bits(&self) -> Option<u64> {
+        match self {
+            Self::Integer(number) => Some(number.cast_unsigned()),
+            Self::Unsigned(number) => Some(*number),
+            Self::Number(_) | Self::Boolean(_) | Self::Text(_) => None,
+        }
+    }
+
+    /// A count: a whole number that is not negative.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Self::Integer(number) => u64::try_from(*number).ok(),
+            Self::Unsigned(number) => Some(*number),
+            Self::Number(_) | Self::Boolean(_) | Self::Text(_) => None,
+        }
+    }
 }

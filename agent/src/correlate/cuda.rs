@@ -1,7 +1,7 @@
 //! Calls of CUDA's own functions: API calls, and what they did to memory.
 //!
-//! Enters: which function, its interval, and its values by name: `status` (what it returned), `address`, `size_bytes`. Leaves: an
-//! [`Api`] event; a [`Memory`] event where memory was taken or given back. Refuses: a call whose return was not seen (its
+//! Enters: which function, its interval, and its values by name: `status` (what it returned), `size_bytes`, `address` (of what
+//! is freed; where an allocation lies is told through a pointer, which a probe cannot follow after the call). Leaves: an [`Api`] event; a [`Memory`] event where memory was taken or given back. Refuses: a call whose return was not seen (its
 //! status and duration are not known), and to count an allocation twice: the runtime's functions call the driver's.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::event::{
     Api, ApiFunction, CorrelationId, DeviceId, Event, FieldValue, Interval, Memory, MemoryKind, OpEnd, Place,
     ThreadId,
 };
+use crate::semconv::field;
 
 /// What a function does to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +21,9 @@ enum Effect {
     Frees(MemoryKind),
 }
 
-/// The latest change of memory that a thread's driver calls made: the runtime call around it did the same.
+/// When a thread's driver calls changed memory last: the runtime call around it did the same.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LatestChange {
-    address: u64,
     ktime_ns: u64,
 }
 
@@ -41,12 +41,12 @@ pub(super) fn events(
         return;
     }
     // CUresult and cudaError_t are C enums: 32 bits.
-    let status = number(fields, "status").unwrap_or(0) as u32;
+    let status = number(fields, field::STATUS).unwrap_or(0) as u32;
     if let Some(memory) = memory(function, interval, status, fields)
-        && !(function.is_runtime && latest.is_within(interval, memory.address))
+        && !(function.is_runtime && latest.is_within(interval))
     {
         if !function.is_runtime {
-            *latest = LatestChange { address: memory.address, ktime_ns: interval.end_ktime_ns };
+            latest.ktime_ns = interval.end_ktime_ns;
         }
         sink(&Event::Memory(memory));
     }
@@ -61,8 +61,8 @@ pub(super) fn events(
 }
 
 impl LatestChange {
-    fn is_within(&self, interval: Interval, address: u64) -> bool {
-        self.address == address && (interval.start_ktime_ns..=interval.end_ktime_ns).contains(&self.ktime_ns)
+    fn is_within(&self, interval: Interval) -> bool {
+        (interval.start_ktime_ns..=interval.end_ktime_ns).contains(&self.ktime_ns)
     }
 }
 
@@ -72,11 +72,14 @@ fn memory(
     status: u32,
     fields: &[(Arc<str>, FieldValue)],
 ) -> Option<Memory> {
-    let effect = effect(function)?;
-    // Freeing nothing is allowed, and does nothing.
-    let address = number(fields, "address").filter(|address| *address != 0 && status == 0)?;
-    let (is_allocation, memory, size_bytes) = match effect {
-        Effect::Allocates(kind) => (true, kind, number(fields, "size_bytes")?),
+    if status != 0 {
+        return None;
+    }
+    let address = number(fields, field::ADDRESS).unwrap_or(Memory::NO_ADDRESS);
+    let (is_allocation, memory, size_bytes) = match effect(function)? {
+        Effect::Allocates(kind) => (true, kind, number(fields, field::SIZE_BYTES)?),
+        // Freeing nothing is allowed, and does nothing.
+        Effect::Frees(_) if address == Memory::NO_ADDRESS => return None,
         Effect::Frees(kind) => (false, kind, 0),
     };
     Some(Memory {
@@ -91,11 +94,7 @@ fn memory(
 }
 
 fn number(fields: &[(Arc<str>, FieldValue)], name: &str) -> Option<u64> {
-    fields.iter().find(|(known, _)| **known == *name).and_then(|(_, value)| match value {
-        FieldValue::Integer(number) => Some(number.cast_unsigned()),
-        FieldValue::Unsigned(number) => Some(*number),
-        FieldValue::Number(_) | FieldValue::Boolean(_) | FieldValue::Text(_) => None,
-    })
+    fields.iter().find(|(known, _)| **known == *name).and_then(|(_, value)| value.bits())
 }
 
 fn effect(ApiFunction { is_runtime, cbid }: ApiFunction) -> Option<Effect> {
@@ -192,6 +191,5 @@ mod tests {
         assert_eq!(call(DRIVER, (12, 18), 0, 4096, &mut latest).len(), 2);
         assert_eq!(call(RUNTIME, (10, 20), 0, 4096, &mut latest).len(), 1, "an API call alone");
         assert_eq!(call(RUNTIME, (30, 40), 0, 4096, &mut latest).len(), 2, "the driver is not probed");
-        assert_eq!(call(RUNTIME, (10, 20), 0, 8192, &mut latest).len(), 2, "another allocation");
     }
 }
