@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("decode", &["event"]),
     ("aggregate", &["event", "semconv", "classes", "cuda"]),
     ("capability", &[]),
-    ("source", &["event", "identity", "capability", "classes", "decode"]),
+    ("source", &["event", "identity", "capability", "classes", "decode", "probes"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
     ("export", &["event", "semconv", "clock", "classes", "aggregate", "config"]),
     ("table", &["semconv", "aggregate", "pipeline", "source"]),
