@@ -35,7 +35,7 @@ pub struct Cli {
 enum Command {
     /// Starts a program with the shim in it, and reports on it and all its children until it ends.
     Run(run::Arguments),
-    /// Reports on processes that have the shim already.
+    /// Reports on processes that run already: on GPU work where they have the shim, on engines' entry points where they can be probed.
     Attach(attach::Arguments),
     /// Runs the bundled kernels bare, with the shim dormant and with it armed, and prints what it costs.
     Bench(bench::Arguments),

@@ -140,6 +140,7 @@ mod tests {
             info: Arc::new(TargetInfo { pid: Pid(pid), executable: "serve".into(), simulated: false }),
             state: State::Ended,
             why: String::new(),
+            probes: String::new(),
             hops: Hops { decoded, ..Hops::default() },
             past: Hops::default(),
             versions: (0, 0),

@@ -27,9 +27,11 @@ use crate::source::ebpf::{self, Slot};
 mod descendants;
 mod files;
 mod requests;
+mod source;
 
 use files::Files;
 pub(super) use requests::{Request, Requests};
+pub(super) use source::{Source, is_simulated};
 
 /// Time between two looks at what may have changed unnoticed.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,13 +46,20 @@ pub(super) enum News {
     /// Slots mean nothing any more.
     Gone(Vec<(u32, u32)>),
     /// A process that was followed has something to probe.
-    Found(Box<Process>),
-    /// How many probes are attached in a process, in words.
+    Found {
+        /// Which.
+        process: Box<Process>,
+        /// Its device is simulated.
+        simulated: bool,
+    },
+    /// What is attached in a process.
     Attached {
         /// Which.
         pid: Pid,
-        /// By engine.
+        /// How many probes, by engine.
         what: String,
+        /// Its device is simulated.
+        simulated: bool,
     },
     /// A request is done.
     Done(Pid),
@@ -59,7 +68,7 @@ pub(super) enum News {
 /// The thread's state.
 pub(super) struct Prober {
     attacher: ebpf::Attacher,
-    source: files::Source,
+    source: Source,
     commands: Sender<Command>,
     rings: Attacher,
     processes: BTreeMap<Pid, Probed>,
@@ -79,11 +88,7 @@ struct Probed {
 }
 
 impl Prober {
-    pub(super) fn new(
-        attacher: ebpf::Attacher,
-        source: files::Source,
-        commands: Sender<Command>,
-    ) -> Self {
+    pub(super) fn new(attacher: ebpf::Attacher, source: Source, commands: Sender<Command>) -> Self {
         let rings = Attacher { commands: commands.clone() };
         Self { attacher, source, commands, rings, processes: BTreeMap::new() }
     }
@@ -160,28 +165,28 @@ impl Prober {
                 return;
             }
         };
-        let news_of_target = !probed.is_target && probed.files.has_engine();
-        let what = probed.files.to_string();
+        let is_found = !probed.is_target && probed.files.has_engine();
+        let (what, simulated) = (probed.files.to_string(), probed.files.is_simulated());
         if !change.told.is_empty() {
             self.tell(News::Told(change.told));
         }
         if !change.gone.is_empty() {
             self.tell(News::Gone(change.gone));
         }
-        if news_of_target {
-            self.found(pid);
+        if is_found {
+            self.found(pid, simulated);
         }
-        self.tell(News::Attached { pid, what });
+        self.tell(News::Attached { pid, what, simulated });
         self.look_for_ring(pid);
     }
 
     /// A followed process turns out to be worth a target.
-    fn found(&mut self, pid: Pid) {
+    fn found(&mut self, pid: Pid, simulated: bool) {
         if let Ok(process) = Process::look_up(pid)
             && let Some(probed) = self.processes.get_mut(&pid)
         {
             probed.is_target = true;
-            self.tell(News::Found(Box::new(process)));
+            self.tell(News::Found { process: Box::new(process), simulated });
         }
     }
 

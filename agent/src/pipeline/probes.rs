@@ -12,7 +12,7 @@ use super::prober::{Request, Requests};
 use super::{Shared, lock};
 use crate::aggregate::Aggregator;
 use crate::correlate::{Calls, Correlator, Counts, Found, Limits};
-use crate::event::{Pid, TargetId};
+use crate::event::{Event, Pid, TargetId};
 use crate::export::EventSender;
 use crate::source::ebpf::{Counters, Drain, Slot};
 
@@ -35,10 +35,18 @@ pub(super) struct Probes {
 struct Intake {
     correlator: Correlator,
     calls: Calls,
-    processes: HashMap<u32, TargetId>,
+    processes: HashMap<u32, Of>,
     requests: Requests,
     early: Vec<(Header, Box<[u8]>)>,
     taken: u64,
+}
+
+/// Whose the events of a process are.
+#[derive(Debug, Clone, Copy)]
+struct Of {
+    target: TargetId,
+    /// CUPTI reports the calls of CUDA's own functions.
+    has_ring: bool,
 }
 
 /// What became of probes' records, of all processes together.
@@ -78,17 +86,26 @@ impl Probes {
         &mut self.intake.requests
     }
 
-    /// Events of the process belong to `target` from now on.
-    pub(super) fn add(&mut self, pid: Pid, target: TargetId) {
-        self.intake.processes.insert(pid.0, target);
+    /// Events of the process belong to `target` from now on, and the prober looks for what can be probed in it.
+    pub(super) fn add(&mut self, pid: Pid, target: TargetId, wants_cuda: bool) {
+        self.intake.processes.insert(pid.0, Of { target, has_ring: !wants_cuda });
+        self.intake.requests.ask(Request::Add { pid, wants_cuda });
+    }
+
+    /// CUPTI reports the calls of CUDA's own functions in this process from now on.
+    pub(super) fn set_ring(&mut self, pid: Pid) {
+        if let Some(of) = self.intake.processes.get_mut(&pid.0) {
+            of.has_ring = true;
+            self.intake.requests.ask(Request::Cuda { pid, wants_cuda: false });
+        }
     }
 
     /// The process has ended, runs another program, or is let go: what is open in it is over.
     pub(super) fn remove(&mut self, pid: Pid, shared: &Shared, events: &mut EventSender) {
         self.look(shared, events);
         let mut sink = Sink { aggregator: &mut lock(&shared.aggregator), events };
-        if let Some(id) = self.intake.processes.remove(&pid.0) {
-            self.intake.correlator.end_process(pid.0, |_, found| sink.take(id, &found));
+        if let Some(of) = self.intake.processes.remove(&pid.0) {
+            self.intake.correlator.end_process(pid.0, |_, found| sink.take(of, &found));
         }
         self.intake.requests.ask(Request::Remove { pid });
     }
@@ -163,8 +180,8 @@ impl Probes {
         let mut sink = Sink { aggregator: &mut lock(&shared.aggregator), events };
         let Intake { correlator, processes, .. } = &mut self.intake;
         correlator.tick(now_ktime_ns, |process, found| {
-            if let Some(&id) = processes.get(&process) {
-                sink.take(id, &found);
+            if let Some(&of) = processes.get(&process) {
+                sink.take(of, &found);
             }
         });
     }
@@ -182,8 +199,8 @@ impl Intake {
         correlator.observe(header, payload, calls, |process, found| match found {
             Found::Libraries => requests.look(Pid(process)),
             Found::Event(_) => {
-                if let Some(&id) = processes.get(&process) {
-                    sink.take(id, &found);
+                if let Some(&of) = processes.get(&process) {
+                    sink.take(of, &found);
                 }
             }
         });
@@ -197,10 +214,12 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn take(&mut self, target: TargetId, found: &Found<'_>) {
-        if let Found::Event(event) = found {
-            self.aggregator.observe(target, event);
-            self.events.offer(target, event);
+    fn take(&mut self, of: Of, found: &Found<'_>) {
+        let Found::Event(event) = found else { return };
+        if of.has_ring && matches!(event, Event::Api(_) | Event::Memory(_)) {
+            return;
         }
+        self.aggregator.observe(of.target, event);
+        self.events.offer(of.target, event);
     }
 }
