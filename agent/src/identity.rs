@@ -229,8 +229,9 @@ mod tests {
             .spawn()
             .unwrap();
         let process = Process::look_up(Pid(child.id())).unwrap();
-        let before = process.program();
-        assert!(before.is_some() && process.program() == before);
+        // None while its stack is being made.
+        let before = std::iter::repeat_with(|| process.program()).find(Option::is_some).flatten();
+        assert_eq!(process.program(), before);
         std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"\n").unwrap();
         while process.program() == before {
             std::thread::yield_now();

@@ -2,6 +2,7 @@
 //!
 //! Enters: an opened ring, a process to probe. Leaves: what became of the process. Refuses: nothing; the worker decides.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::recovery::Recovery;
@@ -28,7 +29,8 @@ pub(super) struct Ring {
 /// A probed process.
 pub(super) struct Probed {
     process: Process,
-    program: Option<Program>,
+    /// Not known while `exec` puts it in place.
+    program: Cell<Option<Program>>,
 }
 
 impl Ring {
@@ -39,7 +41,7 @@ impl Ring {
 
 impl Probed {
     pub(super) fn new(process: Process) -> Self {
-        let program = process.program();
+        let program = Cell::new(process.program());
         Self { process, program }
     }
 
@@ -47,8 +49,13 @@ impl Probed {
         if self.process.has_ended() {
             return Fate::Ended;
         }
-        match (self.program, self.process.program()) {
+        let now = self.process.program();
+        match (self.program.get(), now) {
             (Some(before), Some(now)) if before != now => Fate::Replaced,
+            (None, now) => {
+                self.program.set(now);
+                Fate::Running
+            }
             _ => Fate::Running,
         }
     }
