@@ -4,4 +4,20 @@
 //! readers that make tensors and fields of a record's payload. Refuses: I/O on processes; a specification that does not
 //! type-check.
 
+mod abi;
+mod compile;
+mod document;
+mod dtype;
+mod expression;
+mod fetch;
 pub mod plan;
+mod reader;
+mod scan;
+mod signature;
+mod source;
+mod specification;
+mod types;
+
+pub use abi::Arch;
+pub use source::SpecError;
+pub use specification::{Files, Probe, Specification};
