@@ -104,7 +104,7 @@ fn what_is_wrong_is_said_where_it_stands() {
         (f("libraries = [\"/lib/x.so\"]"), (7, 14), "`/lib/x.so` is no file name"),
         (f("libraries = []\nexecutable = false"), (4, 8), "no file to look into"),
         (f("[[probe]]\nname = \"p\"\nop = \"other\"\nsignature = \"void g()\""), (8, 8), "a second probe `p`"),
-        (probe("void f(batch b)", ""), (6, 22), "the type `batch` is taken by value, but its size is not known"),
+        (probe("void f(batch b)", ""), (6, 21), "the type `batch` is taken by value, but its size is not known"),
         (probe("void A::f(int b)", ""), (4, 8), "the symbol of `A::f` is not given"),
         (probe("void f(int b)", "fields.x = \"return\""), (7, 13), "f returns nothing"),
     ] {
