@@ -5,13 +5,16 @@
 //! type-check.
 
 mod abi;
+pub mod catalog;
 mod compile;
 mod document;
 mod dtype;
+mod explain;
 mod expression;
 mod fetch;
 pub mod plan;
 mod reader;
+pub mod resolve;
 mod scan;
 mod signature;
 mod source;
@@ -19,5 +22,6 @@ mod specification;
 mod types;
 
 pub use abi::Arch;
+pub use explain::{Argument, Explanation, Places, Step};
 pub use source::SpecError;
 pub use specification::{Files, Probe, Specification};

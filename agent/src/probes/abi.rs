@@ -55,6 +55,20 @@ pub(super) struct Placement {
     pub(super) hidden: Option<Register>,
 }
 
+impl Placed {
+    /// For people: `rdi`, `rax:rdx`, `sp+8`, `*rsi` for a value whose address lies there.
+    pub(super) fn shown(&self, arch: Arch) -> String {
+        match self {
+            Self::Registers(registers) => {
+                let names: Vec<String> = registers.iter().map(|register| arch.register_name(*register)).collect();
+                names.join(":")
+            }
+            Self::Stack(offset) => format!("sp+{offset}"),
+            Self::Indirect(address) => format!("*{}", address.shown(arch)),
+        }
+    }
+}
+
 const X86_64: [&str; 17] = [
     "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip",
 ];

@@ -103,6 +103,24 @@ pub(super) enum Condition {
     BuildId(Vec<Arc<str>>),
 }
 
+impl Probe {
+    /// How many shapes it has.
+    #[must_use]
+    pub fn variants(&self) -> usize {
+        self.variants.len()
+    }
+
+    /// All symbols that are looked for, sorted.
+    #[must_use]
+    pub fn symbols(&self) -> Vec<Arc<str>> {
+        let instances = self.variants.iter().flat_map(|variant| &variant.instances);
+        let mut symbols: Vec<_> = instances.flat_map(|instance| instance.symbols.iter().cloned()).collect();
+        symbols.sort();
+        symbols.dedup();
+        symbols
+    }
+}
+
 impl Specification {
     /// Reads a specification and checks all of it.
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {

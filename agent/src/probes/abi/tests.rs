@@ -11,17 +11,7 @@ fn places(arch: Arch, types: &str, signature: &str) -> Vec<String> {
     let source = Source { file: "x".into(), text: signature.into() };
     let signature = Signature::parse(&Text::at(&source, signature, 0..signature.len())).unwrap();
     let placement = arch.place(&scope.types, &signature).unwrap_or_else(|error| panic!("{error}"));
-    placement.arguments.iter().map(|placed| shown(arch, placed)).collect()
-}
-
-fn shown(arch: Arch, placed: &Placed) -> String {
-    match placed {
-        Placed::Registers(registers) => {
-            registers.iter().map(|register| arch.register_name(*register)).collect::<Vec<_>>().join(":")
-        }
-        Placed::Stack(offset) => format!("sp+{offset}"),
-        Placed::Indirect(address) => format!("*{}", shown(arch, address)),
-    }
+    placement.arguments.iter().map(|placed| placed.shown(arch)).collect()
 }
 
 #[test]
