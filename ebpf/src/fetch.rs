@@ -7,7 +7,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str};
 use gpu_agent_ebpf_abi::{
-    FIXED, FetchProgram, MAX_ELEMENTS, MAX_READS, MAX_STEPS, MAX_STRING, Read, base, condition, kind,
+    FIXED, FetchProgram, MAX_READS, MAX_STEPS, MAX_STRING, Read, base, condition, kind,
 };
 
 use crate::registers::Registers;
@@ -40,8 +40,12 @@ pub unsafe fn run<const ROOM: usize>(
     program: &FetchProgram,
     payload: *mut u8,
 ) -> Fetched {
-    let mut fetch =
-        Fetch::<ROOM> { registers, program, payload, fetched: Fetched { present: 0, faulted: 0 } };
+    let mut fetch = Fetch::<ROOM> {
+        registers,
+        program,
+        payload,
+        fetched: Fetched { present: program.read[0].reserved2, faulted: program.read[0].reserved2 },
+    };
     for number in 0..MAX_READS {
         if number >= usize::from(program.reads) {
             break;
@@ -82,12 +86,34 @@ impl<const ROOM: usize> Fetch<'_, ROOM> {
             };
         }
         let address = follow(start, read)?;
-        match read.kind {
-            kind::SCALAR => self.scalar(read, address),
-            kind::ARRAY => self.array(read, address),
-            kind::STRING => self.string(read, address),
-            kind::BYTES => self.bytes(read, address),
-            _ => Err(Absent),
+        let number = number_at::<ROOM>(read);
+        if read.kind == kind::SCALAR {
+            let size = (u32::from(read.size).wrapping_sub(1) & 7) + 1;
+            // SAFETY: 8 bytes within the payload.
+            return unsafe {
+                let to = self.payload.add(number);
+                to.cast::<u64>().write(0);
+                load(to, size, address)
+            };
+        }
+        if number + LONGEST > ROOM {
+            return Err(Absent);
+        }
+        // SAFETY: `LONGEST` bytes within the payload.
+        let to = unsafe { self.payload.add(number) };
+        if read.kind == kind::STRING {
+            return unsafe { string(to, read, address) };
+        }
+        let count = if read.count_read == FIXED { u64::MAX } else { self.value(read.count_read)? };
+        let count = count.min(u64::from(read.capacity));
+        if read.kind == kind::ARRAY {
+            let size = (count * u64::from(read.size)).min(MAX_STRING as u64) as u32;
+            return unsafe { load(to, size, address) };
+        }
+        let size = count.min(MAX_STRING as u64) as u32;
+        unsafe {
+            to.write(size as u8);
+            load(to.add(1), size, address)
         }
     }
 
@@ -98,13 +124,14 @@ impl<const ROOM: usize> Fetch<'_, ROOM> {
             return Ok(());
         }
         let value = self.value(read.condition_read)?;
-        let holds = match read.condition {
-            condition::EQUAL => value == read.condition_value,
-            condition::NOT_EQUAL => value != read.condition_value,
-            condition::AT_MOST => value <= read.condition_value,
-            condition::MORE_THAN => value > read.condition_value,
-            _ => false,
+        let relation = if value < read.condition_value {
+            condition::LESS
+        } else if value == read.condition_value {
+            condition::EQUAL
+        } else {
+            condition::MORE_THAN
         };
+        let holds = read.condition & relation != 0;
         if holds { Ok(()) } else { Err(Absent) }
     }
 
@@ -128,61 +155,23 @@ impl<const ROOM: usize> Fetch<'_, ROOM> {
         unsafe { self.payload.add(number_at::<ROOM>(read)).cast::<u64>().write(value) };
         Ok(())
     }
+}
 
-    #[inline(always)]
-    fn scalar(&self, read: &Read, address: u64) -> Result<(), Missing> {
-        let at = number_at::<ROOM>(read);
-        let size = (u32::from(read.size).wrapping_sub(1) & 7) + 1;
-        // SAFETY: 8 bytes within the payload.
-        unsafe {
-            let to = self.payload.add(at);
-            to.cast::<u64>().write(0);
-            load(to, size, address)
+/// # Safety
+/// `to` has `LONGEST` bytes.
+#[inline(always)]
+unsafe fn string(to: *mut u8, read: &Read, address: u64) -> Result<(), Missing> {
+    let capacity = u32::from(read.capacity).min(MAX_STRING as u32);
+    // SAFETY: by the caller.
+    unsafe {
+        // The helper ends what it copies with a NUL, which may take one byte more than the capacity.
+        let copied = bpf_probe_read_user_str(to.add(1).cast(), capacity + 1, address as *const c_void);
+        if copied <= 0 {
+            return Err(Faulted);
         }
+        to.write(copied as u8 - 1);
     }
-
-    #[inline(always)]
-    fn array(&self, read: &Read, address: u64) -> Result<(), Missing> {
-        let count = self.count(read)?;
-        let size = (count * u64::from(read.size)).min((MAX_ELEMENTS * 8) as u64) as u32;
-        // SAFETY: `LONGEST` bytes within the payload.
-        unsafe { load(self.payload.add(long_at::<ROOM>(read)?), size, address) }
-    }
-
-    #[inline(always)]
-    fn bytes(&self, read: &Read, address: u64) -> Result<(), Missing> {
-        let count = self.count(read)?.min(MAX_STRING as u64);
-        // SAFETY: `LONGEST` bytes within the payload.
-        unsafe {
-            let to = self.payload.add(long_at::<ROOM>(read)?);
-            load(to.add(1), count as u32, address)?;
-            to.write(count as u8);
-        }
-        Ok(())
-    }
-
-    /// The helper writes a NUL too; where that takes the place of a byte, the byte is read by itself.
-    #[inline(always)]
-    fn string(&self, read: &Read, address: u64) -> Result<(), Missing> {
-        let capacity = u32::from(read.capacity).min(MAX_STRING as u32);
-        // SAFETY: `LONGEST` bytes within the payload.
-        unsafe {
-            let to = self.payload.add(long_at::<ROOM>(read)?);
-            let copied = bpf_probe_read_user_str(to.add(1).cast(), capacity, address as *const c_void);
-            if copied <= 0 {
-                return Err(Faulted);
-            }
-            to.write(copied as u8 - 1);
-        }
-        Ok(())
-    }
-
-    /// How many elements or bytes are to be read.
-    #[inline(always)]
-    fn count(&self, read: &Read) -> Result<u64, Missing> {
-        let capacity = u64::from(read.capacity);
-        if read.count_read == FIXED { Ok(capacity) } else { Ok(self.value(read.count_read)?.min(capacity)) }
-    }
+    Ok(())
 }
 
 /// Makes all loads but the last, and adds the last offset.
@@ -226,11 +215,4 @@ fn cut(value: u64, size: u8) -> u64 {
 #[inline(always)]
 fn number_at<const ROOM: usize>(read: &Read) -> usize {
     usize::from(read.output) & (ROOM - 8)
-}
-
-/// Where anything else lies.
-#[inline(always)]
-fn long_at<const ROOM: usize>(read: &Read) -> Result<usize, Missing> {
-    let at = number_at::<ROOM>(read);
-    if at + LONGEST > ROOM { Err(Absent) } else { Ok(at) }
 }

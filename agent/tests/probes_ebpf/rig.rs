@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use gpu_agent::event::{OpClass, Pid, ProbeInfo};
 use gpu_agent::probes::plan::{Call, Exit, Fetched, Plan, Planned, Reader, Values};
-use gpu_agent::source::ebpf::{self, Attacher, Config, Counters, Drain, Unsupported};
+use gpu_agent::source::ebpf::{self, Attacher, Config, Counters, Drain, Features, Unsupported};
 use gpu_agent_ebpf_abi::{FIXED, FetchProgram, Header, Read, base, kind, phase};
 use object::{Object, ObjectSegment, ObjectSymbol};
 
@@ -22,6 +22,14 @@ pub(super) fn load(config: Config) -> Option<(Attacher, Drain)> {
         Err(why) => panic!("{why:?}"),
     }
 }
+
+/// Each form of the programs: what is allowed to choose it.
+pub(super) const FORMS: [Features; 4] = [
+    Features::ALL,
+    Features { session: false, ..Features::ALL },
+    Features { multi: false, session: false, ..Features::ALL },
+    Features { cookies: false, multi: false, session: false },
+];
 
 /// The target program, compiled once.
 pub(super) fn program() -> &'static Path {

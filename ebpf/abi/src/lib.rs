@@ -87,18 +87,26 @@ pub mod kind {
 }
 
 /// Values of [`Read::condition`]: how the value of the read [`Read::condition_read`] compares, unsigned, with
-/// [`Read::condition_value`].
+/// [`Read::condition_value`]. Each is a set of [`LESS`], [`EQUAL`] and [`MORE_THAN`](condition::MORE_THAN); the empty one is
+/// no condition.
+///
+/// [`LESS`]: condition::LESS
+/// [`EQUAL`]: condition::EQUAL
 pub mod condition {
     /// No condition.
     pub const ALWAYS: u8 = 0;
+    /// Less than.
+    pub const LESS: u8 = 1;
     /// Equal.
-    pub const EQUAL: u8 = 1;
-    /// Not equal.
-    pub const NOT_EQUAL: u8 = 2;
-    /// At most.
-    pub const AT_MOST: u8 = 3;
+    pub const EQUAL: u8 = 2;
     /// More than.
     pub const MORE_THAN: u8 = 4;
+    /// At most.
+    pub const AT_MOST: u8 = LESS | EQUAL;
+    /// At least.
+    pub const AT_LEAST: u8 = MORE_THAN | EQUAL;
+    /// Not equal.
+    pub const NOT_EQUAL: u8 = LESS | MORE_THAN;
 }
 
 /// The value of [`Read::count_read`] that means: the count is the capacity.
@@ -131,7 +139,8 @@ pub struct Read {
     pub reserved: u8,
     /// Where its value lies in the payload, bytes.
     pub output: u16,
-    /// Zero.
+    /// Zero. The BPF side takes its zeros from here: of these, the verifier does not know that they are zero, and so does
+    /// not try what would follow from that.
     pub reserved2: u32,
     /// What the condition compares with.
     pub condition_value: u64,

@@ -100,13 +100,16 @@ fn check_read(program: &FetchProgram, number: usize, read: &Read) -> Result<(), 
         let other = usize::from(other);
         other < number && program.read.get(other).is_some_and(|read| read.kind == kind::SCALAR)
     };
+    if (read.reserved, read.reserved2) != (0, 0) {
+        return Err("a reserved field of a read is not zero");
+    }
     if usize::from(read.steps) > MAX_STEPS {
         return Err("too many loads in a read");
     }
     if read.base > base::READ || read.base == base::READ && !earlier_number(read.index) {
         return Err("a read starts from something that is no register, constant or earlier number");
     }
-    if read.condition > condition::MORE_THAN
+    if read.condition > condition::LESS | condition::EQUAL | condition::MORE_THAN
         || read.condition != condition::ALWAYS && !earlier_number(read.condition_read)
     {
         return Err("a condition looks at something that is no earlier number");
