@@ -20,9 +20,10 @@ use crate::event::{Pid, TargetId};
 use crate::export::{EventSender, ExportStats};
 use crate::health::{Board, Status};
 use crate::identity::Process;
+use crate::probes::resolve;
 use crate::source::cupti::{AttachError, Lease, Opened};
 use crate::source::ebpf;
-use crate::symbols::{self, Cache};
+use crate::symbols;
 
 pub mod options;
 mod pace;
@@ -113,7 +114,7 @@ enum Command {
 
 impl Pipeline {
     /// Starts the thread. `exporters` are counted in the self-metrics, `events` gets a copy of what the sink wants.
-    pub fn start(config: Config, exporters: Vec<Arc<ExportStats>>, events: EventSender) -> io::Result<Self> {
+    pub fn start(mut config: Config, exporters: Vec<Arc<ExportStats>>, events: EventSender) -> io::Result<Self> {
         let anchor = Anchor::now();
         let shared = Arc::new(Shared {
             start_unix_ns: anchor.unix_ns,
@@ -126,7 +127,7 @@ impl Pipeline {
             probes: Mutex::default(),
         });
         let (commands, received) = mpsc::channel();
-        let (probes, prober) = match config.probes.as_ref().and_then(|probes| shared.load(probes)) {
+        let (probes, prober) = match config.probes.take().and_then(|probes| shared.load(probes)) {
             Some(loaded) => {
                 let (probes, prober) = loaded.start(&commands)?;
                 (Some(probes), Some(prober))
@@ -240,12 +241,14 @@ impl Loaded {
 
 impl Shared {
     /// Loads the BPF programs. Where that cannot be, says once why, and the rest goes on.
-    fn load(&self, config: &probe_options::Config) -> Option<Loaded> {
-        let ring_bytes = config.ring_bytes;
+    fn load(&self, config: probe_options::Config) -> Option<Loaded> {
+        let probe_options::Config { catalog, ring_bytes, cache } = config;
         match ebpf::load(ebpf::Config { ring_bytes, ..ebpf::Config::default() }) {
             Ok((attacher, drain)) => {
                 self.board.set("probes", Status::Healthy, "loaded");
-                let source = prober::Source::new(Cache::disabled());
+                // Without attach cookies, a uretprobe cannot tell which function returned.
+                let options = resolve::Options { trampolines: attacher.features().cookies };
+                let source = prober::Source::new(catalog, cache, options);
                 Some(Loaded { attacher, drain, ring_bytes, source })
             }
             Err(error) => {

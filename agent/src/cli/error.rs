@@ -17,7 +17,7 @@ pub enum Error {
     Collect(#[from] pipeline::options::Error),
     /// What to probe.
     #[error(transparent)]
-    Probes(#[from] pipeline::probe_options::RingSize),
+    ProbeOptions(#[from] pipeline::probe_options::Error),
     /// Two writers on one stream.
     #[error("--table and --json-log - both write to stdout; send the log to a file, or leave the table out")]
     BothOnStdout,

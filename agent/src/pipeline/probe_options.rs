@@ -1,7 +1,7 @@
 //! What a user may say about probes.
 //!
 //! Enters: flags, variables, the `[probes]` table. Leaves: a [`Config`], or nothing where probes are off. Refuses: a ring that is
-//! smaller than a burst.
+//! smaller than a burst, specifications that do not type-check, engines that have none.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use crate::config::options;
 use crate::config::value::{ValueError, deserialize_from_str};
+use crate::probes::catalog::{Catalog, CatalogError};
+use crate::symbols::Cache;
 
 options! {
     /// Probes on the entry points of inference engines: calls, their host time, tensors. They need root, or CAP_BPF and CAP_PERFMON.
@@ -24,6 +26,8 @@ options! {
     }
 }
 
+/// Where symbols are remembered by default.
+const CACHE: &str = "/var/cache/gpu-agent/symbols";
 /// The sizes that a ring may have.
 const RING_BYTES: std::ops::RangeInclusive<u32> = 1 << 16..=1 << 28;
 
@@ -49,39 +53,74 @@ pub enum Folder {
 }
 
 /// How to probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Config {
-    /// Which engines; never [`Engines::None`].
-    pub engines: Engines,
-    /// More specifications.
-    pub specifications: Option<PathBuf>,
+    /// The specifications that are wanted.
+    pub catalog: Catalog,
     /// Size of the ring buffer.
     pub ring_bytes: u32,
-    /// Where symbols are remembered.
-    pub cache: Option<PathBuf>,
+    /// What is known of files.
+    pub cache: Cache,
 }
 
 /// Why the options cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("a ring of {0} bytes is out of range; give a power of two from {start} to {end}", start = RING_BYTES.start(), end = RING_BYTES.end())]
-pub struct RingSize(u32);
+pub enum Error {
+    /// The size of the ring.
+    #[error(
+        "a ring of {0} bytes is out of range; give a power of two from {start} to {end}",
+        start = RING_BYTES.start(),
+        end = RING_BYTES.end()
+    )]
+    RingSize(u32),
+    /// A specification cannot be used.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// No specification is for it.
+    #[error("no probe specification is for the engine `{engine}`; there are {known}")]
+    Engine {
+        /// What was asked for.
+        engine: String,
+        /// What could be.
+        known: String,
+    },
+}
 
 impl Options {
     /// With defaults; `None` where probes are off.
-    pub fn resolve(self) -> Result<Option<Config>, RingSize> {
-        let engines = self.engines.unwrap_or_default();
+    pub fn resolve(self) -> Result<Option<Config>, Error> {
         let ring_bytes = self.ring_bytes.unwrap_or(gpu_agent_ebpf_abi::RING_BYTES);
         if !RING_BYTES.contains(&ring_bytes) || !ring_bytes.is_power_of_two() {
-            return Err(RingSize(ring_bytes));
+            return Err(Error::RingSize(ring_bytes));
         }
-        let cache = self.cache.unwrap_or_else(|| Folder::At("/var/cache/gpu-agent/symbols".into()));
-        let cache = match cache {
-            Folder::Off => None,
-            Folder::At(path) => Some(path),
+        let engines = self.engines.unwrap_or_default();
+        if engines == Engines::None {
+            return Ok(None);
+        }
+        let mut catalog = Catalog::open(self.specifications.as_deref())?;
+        if let Engines::Only(wanted) = engines {
+            select(&mut catalog, &wanted)?;
+        }
+        let cache = match self.cache {
+            Some(Folder::Off) => Cache::disabled(),
+            Some(Folder::At(folder)) => Cache::at(folder),
+            None => Cache::at(CACHE),
         };
-        let specifications = self.specifications;
-        Ok((engines != Engines::None).then_some(Config { engines, specifications, ring_bytes, cache }))
+        Ok(Some(Config { catalog, ring_bytes, cache }))
     }
+}
+
+/// Leaves the specifications of these engines.
+fn select(catalog: &mut Catalog, wanted: &[String]) -> Result<(), Error> {
+    let is_of = |engine: &str| catalog.specifications.iter().any(|known| *known.engine == *engine);
+    if let Some(engine) = wanted.iter().find(|engine| !is_of(engine)) {
+        let mut known: Vec<&str> = catalog.specifications.iter().map(|known| &*known.engine).collect();
+        known.sort_unstable();
+        known.dedup();
+        return Err(Error::Engine { engine: engine.clone(), known: known.join(", ") });
+    }
+    catalog.specifications.retain(|known| wanted.iter().any(|engine| *known.engine == **engine));
+    Ok(())
 }
 
 impl FromStr for Engines {
@@ -128,17 +167,22 @@ deserialize_from_str! {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Engines, Folder, Options};
+    use super::{Engines, Folder, Options};
+
+    fn of(engines: &str) -> Options {
+        Options { engines: Some(engines.parse().unwrap()), ..Options::default() }
+    }
 
     #[test]
     fn probes_are_on_for_all_engines_unless_told_otherwise() {
-        let config = Options::default().resolve().unwrap().unwrap();
-        assert_eq!(config.engines, Engines::All);
-        let none = Options { engines: Some("none".parse().unwrap()), ..Options::default() };
-        assert_eq!(none.resolve().unwrap(), None);
-        let some = Options { engines: Some(" vllm, cuda ".parse().unwrap()), ..Options::default() };
-        let only = Engines::Only(vec!["vllm".to_owned(), "cuda".to_owned()]);
-        assert!(matches!(some.resolve().unwrap(), Some(Config { engines, .. }) if engines == only));
+        let all = Options::default().resolve().unwrap().unwrap().catalog.specifications;
+        assert!(!all.is_empty());
+        assert!(of("none").resolve().unwrap().is_none());
+        let first = all[0].engine.to_string();
+        let some = of(&format!(" {first} ,")).resolve().unwrap().unwrap().catalog.specifications;
+        assert!(some.iter().all(|specification| *specification.engine == *first) && !some.is_empty());
+        let error = of("no-such-engine").resolve().unwrap_err().to_string();
+        assert!(error.contains("no-such-engine") && error.contains(&first), "{error}");
         assert!(",".parse::<Engines>().is_err());
     }
 
@@ -153,8 +197,7 @@ mod tests {
 
     #[test]
     fn the_cache_can_be_off() {
-        let options = Options { cache: Some("off".parse().unwrap()), ..Options::default() };
-        assert_eq!(options.resolve().unwrap().unwrap().cache, None);
+        assert_eq!("off".parse::<Folder>().unwrap(), Folder::Off);
         assert!("".parse::<Folder>().is_err());
     }
 }

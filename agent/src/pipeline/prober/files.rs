@@ -76,7 +76,7 @@ impl Files {
         for held in go {
             change.gone.extend(detach(held, attacher));
         }
-        for plan in source.plans(&files) {
+        for plan in source.plans(pid)? {
             let Some(file) = files.iter().find(|file| file.path == plan.file).map(id) else { continue };
             for (is_cuda, plan) in split(plan) {
                 let is_held = self.attached.iter().any(|held| held.file == file && held.is_cuda == is_cuda);
@@ -116,7 +116,7 @@ impl Files {
 
     /// Watches the dynamic linker, if there is one; says whether that is new.
     fn watch(&mut self, pid: Pid, files: &[Mapped], source: &Source, attacher: &mut Attacher) -> bool {
-        let Some((file, offset)) = files.iter().find_map(|file| Some((file, source.notice(file)?))) else {
+        let Some((file, offset)) = source.notice(files) else {
             return false;
         };
         match attacher.watch_libraries(Scope::Process(pid), &file.path, file.load_bias, offset) {
