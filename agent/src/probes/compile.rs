@@ -68,6 +68,7 @@ impl Instance {
             tensors: 0,
         };
         let mut reader = CallReader::default();
+        compiler.condition(self.condition.as_ref(), Names::Arguments, &mut reader.conditions)?;
         for (name, whole, rule) in &self.tensors {
             reader.tensors.push(compiler.tensor(name, whole, rule)?);
         }

@@ -66,6 +66,7 @@ pub(super) struct Probe {
     pub(super) when: Vec<Spanned<ConditionEntry>>,
     pub(super) unwinds: Option<bool>,
     pub(super) duration: Option<bool>,
+    pub(super) r#if: Option<Words>,
     #[serde(default)]
     pub(super) each: BTreeMap<Words, Spanned<Vec<Words>>>,
     #[serde(default)]
@@ -87,6 +88,7 @@ pub(super) struct Variant {
     pub(super) when: Vec<Spanned<ConditionEntry>>,
     pub(super) unwinds: Option<bool>,
     pub(super) duration: Option<bool>,
+    pub(super) r#if: Option<Words>,
     pub(super) each: Option<BTreeMap<Words, Spanned<Vec<Words>>>>,
     #[serde(default)]
     pub(super) tensors: Named<Short<TensorEntry>>,

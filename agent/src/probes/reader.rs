@@ -59,6 +59,8 @@ impl<'a> Payloads<'a> {
 /// A function's values.
 #[derive(Debug, Default)]
 pub(super) struct CallReader {
+    /// If one of these is 0, the call is none of the probe's.
+    pub(super) conditions: Vec<Number>,
     pub(super) tensors: Vec<TensorReader>,
     pub(super) fields: Vec<FieldReader>,
 }
@@ -117,6 +119,11 @@ impl Reader for CallReader {
         let payloads = Payloads { entry, exit };
         let mut values = Values::default();
         let mut unreadable = 0;
+        match hold(&self.conditions, &payloads) {
+            Err(Missing::Absent) => return Values { is_excluded: true, ..values },
+            Err(Missing::Unreadable) => unreadable += 1,
+            Ok(()) => {}
+        }
         for tensor in &self.tensors {
             match tensor.read(&payloads) {
                 Ok(tensor) => values.tensors.push(tensor),

@@ -19,7 +19,7 @@ use super::super::signature::Signature;
 use super::super::source::{Source, SpecError, Text, expected};
 use super::super::types::TensorRule;
 use super::declare::tensor_rule;
-use super::{Condition, Field, Files, Instance, Probe, Variant, name};
+use super::{Condition, Field, Files, Instance, Probe, Variant, probe_name, value_name};
 use crate::event::{ApiFunction, OpClass, ProbeInfo};
 
 /// Repetitions of one probe, at most.
@@ -110,7 +110,7 @@ impl Shape<'_> {
         let symbols = self.symbols(&signature, words)?;
         let expanded = Text::new(source, &entry.name).expand(words)?;
         let info = ProbeInfo {
-            name: super::name(source, &Spanned::new(entry.name.span(), expanded.value))?,
+            name: probe_name(source, &entry.name, &expanded.value)?,
             engine: self.engine.clone(),
             class: self.class,
             use_v1: entry.use_v1.as_ref().map(|use_v1| *use_v1.get_ref()),
@@ -118,13 +118,15 @@ impl Shape<'_> {
         };
         let mut tensors = Vec::new();
         for (name, entry) in both(&entry.tensors, &shape.tensors) {
-            tensors.push((self::name(source, name)?, own_text(source, entry), tensor(source, entry, words)?));
+            tensors.push((value_name(source, name)?, own_text(source, entry), tensor(source, entry, words)?));
         }
         let mut fields = Vec::new();
         for (name, entry) in both(&entry.fields, &shape.fields) {
-            fields.push((self::name(source, name)?, field(source, entry, words)?));
+            fields.push((value_name(source, name)?, field(source, entry, words)?));
         }
+        let condition = shape.r#if.as_ref().or(entry.r#if.as_ref()).map(|text| Text::new(source, text));
         Ok(Instance {
+            condition: condition.map(|text| text.expand(words)).transpose()?,
             info: Arc::new(info),
             symbols,
             attaches_all: shape.matches.or(entry.matches) == Some(Matches::All),

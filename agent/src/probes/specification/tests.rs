@@ -95,7 +95,7 @@ fn what_is_wrong_is_said_where_it_stands() {
         (f("tensors.key = { shape = \"sizes\" }"), (7, 26), "`i64*` is no shape"),
         (f("tensors.key = { shape = \"sizes[..rows + 1]\" }"), (7, 34), "a length that is computed"),
         (f("tensors.other = { shape = \"[rows]\" }"), (7, 17), "`other` is no argument of f"),
-        (f("tensors.Key = { of = \"key\", shape = \"[rows]\" }"), (7, 9), "`Key` is no name of a value"),
+        (f("tensors.Key = { of = \"key\", shape = \"[rows]\" }"), (7, 9), "`Key` is no name"),
         (f("symbol = \"${x}\""), (7, 11), "`x` is not declared in `each`"),
         (f("api = { driver = \"cuNothing\" }"), (7, 18), "`cuNothing` is no callback of the driver API that this agent knows"),
         (f("when = [{ present = \"a\", absent = \"b\" }]"), (7, 9), "two conditions in one; each stands in braces of its own"),
