@@ -16,6 +16,8 @@ macro_rules! bundled {
 }
 
 bundled! {
+    "cuda-driver.toml"
+    "cuda-runtime.toml"
     "gpu-agent-kernels.toml"
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Scope {
 /// A probe.
 #[derive(Debug)]
 pub struct Probe {
-    /// Its name, before `${…}` in it is replaced.
+    /// Its name; of several, the first and how many more.
     pub name: Arc<str>,
     /// What it does.
     pub class: OpClass,
@@ -151,8 +151,9 @@ impl Specification {
         let mut probes: Vec<Probe> = Vec::new();
         for probe in &document.probe {
             let spelled = spell::probe(&source, &engine.value.as_str().into(), &files, probe.get_ref())?;
-            if probes.iter().any(|other| other.name == spelled.name) {
-                let message = format!("a second probe `{}`", spelled.name);
+            let names = spelled.names();
+            if let Some(name) = names.iter().find(|name| probes.iter().any(|other| other.names().contains(*name))) {
+                let message = format!("a second probe `{name}`");
                 return Err(source.error(probe.get_ref().name.span(), message).help("shapes of one probe are its `[[probe.variant]]`s"));
             }
             probes.push(spelled);

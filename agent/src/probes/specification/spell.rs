@@ -13,7 +13,7 @@ use cupti_sys::{
 use toml::Spanned;
 
 use super::super::document::{
-    self, ApiEntry, ConditionEntry, FieldEntry, Matches, Named, OneOrMore, Short, TensorEntry, Words, in_order,
+    self, Api, ConditionEntry, FieldEntry, Matches, Named, OneOrMore, Short, TensorEntry, Words, in_order,
 };
 use super::super::signature::Signature;
 use super::super::source::{Source, SpecError, Text, expected};
@@ -24,6 +24,12 @@ use crate::event::{ApiFunction, OpClass, ProbeInfo};
 
 /// Repetitions of one probe, at most.
 const MOST_INSTANCES: usize = 256;
+
+/// Functions of CUDA that probes may name.
+const DRIVER: [&[DriverCbid]; 6] =
+    [LAUNCH_DRIVER, MEMCPY_DRIVER, MEMSET_DRIVER, ALLOC_DRIVER, SYNC_DRIVER, MODULE_DRIVER];
+const RUNTIME: [&[RuntimeCbid]; 6] =
+    [LAUNCH_RUNTIME, MEMCPY_RUNTIME, MEMSET_RUNTIME, ALLOC_RUNTIME, SYNC_RUNTIME, MODULE_RUNTIME];
 
 /// Words for `${…}`.
 type Bindings = Vec<(Arc<str>, Arc<str>)>;
@@ -59,7 +65,11 @@ pub(super) fn probe(
         .into_iter()
         .map(|shape| Shape { source, engine, class, entry, shape }.variant())
         .collect::<Result<_, _>>()?;
-    Ok(Probe { name: entry.name.get_ref().as_str().into(), class, files, variants })
+    let mut probe = Probe { name: entry.name.get_ref().as_str().into(), class, files, variants };
+    if let [first, others @ ..] = probe.names().as_slice() {
+        probe.name = if others.is_empty() { first.clone() } else { format!("{first} and {} more", others.len()).into() };
+    }
+    Ok(probe)
 }
 
 fn class(source: &Source, entry: &document::Probe) -> Result<OpClass, SpecError> {
@@ -114,7 +124,12 @@ impl Shape<'_> {
             engine: self.engine.clone(),
             class: self.class,
             use_v1: entry.use_v1.as_ref().map(|use_v1| *use_v1.get_ref()),
-            api: entry.api.as_ref().map(|api| self::api(source, api, words)).transpose()?,
+            api: match &entry.api {
+                Some(api) => {
+                    Some(api_function(*api.get_ref(), &signature, Text::at(source, "", api.span()))?)
+                }
+                None => None,
+            },
         };
         let mut tensors = Vec::new();
         for (name, entry) in both(&entry.tensors, &shape.tensors) {
@@ -293,28 +308,25 @@ fn build_ids(source: &Source, words: &Spanned<OneOrMore>) -> Result<Vec<Arc<str>
         .collect()
 }
 
-fn api(source: &Source, entry: &Spanned<ApiEntry>, words: &Bindings) -> Result<ApiFunction, SpecError> {
-    let (written, is_runtime) = match (&entry.get_ref().driver, &entry.get_ref().runtime) {
-        (Some(name), None) => (name, false),
-        (None, Some(name)) => (name, true),
-        _ => return Err(source.error(entry.span(), "expected `driver = …` or `runtime = …`")),
+/// The function of CUDA that has this name, as CUPTI numbers them. The names of the runtime's callbacks end in the version that
+/// brought them in their shape; of several, the latest is taken.
+fn api_function(api: Api, signature: &Signature, at: Text) -> Result<ApiFunction, SpecError> {
+    let name = signature.name.as_str();
+    let cbid = match api {
+        Api::Driver => DRIVER.into_iter().flatten().find(|cbid| cbid.name() == Some(name)).map(|cbid| cbid.0),
+        Api::Runtime => {
+            let is_named = |cbid: &&RuntimeCbid| {
+                let shape = cbid.name().and_then(|known| known.strip_prefix(name)?.strip_prefix("_v"));
+                shape.is_some_and(|version| version.chars().all(|digit| digit.is_ascii_digit()))
+            };
+            RUNTIME.into_iter().flatten().filter(is_named).map(|cbid| cbid.0).max()
+        }
     };
-    let text = Text::new(source, written).expand(words)?;
-    let cbid = if is_runtime { runtime_callback(&text.value) } else { driver_callback(&text.value) };
+    let is_runtime = api == Api::Runtime;
     let cbid = cbid.ok_or_else(|| {
         let api = if is_runtime { "runtime" } else { "driver" };
-        text.error_whole(format!("`{}` is no callback of the {api} API that this agent knows", text.value))
-            .help(format!("expected a name of cupti_{api}_cbid.h without its prefix, e.g. cuMemAlloc_v2 or cudaMalloc_v3020"))
+        at.error_whole(format!("`{name}` is no function of the {api} API that this agent knows"))
+            .help("expected a launch, an allocation, a copy, a fill, a wait or a load of code, with its suffix (`_v2`, `_ptsz`)")
     })?;
     Ok(ApiFunction { is_runtime, cbid })
-}
-
-fn driver_callback(name: &str) -> Option<u32> {
-    let groups = [LAUNCH_DRIVER, MEMCPY_DRIVER, MEMSET_DRIVER, ALLOC_DRIVER, SYNC_DRIVER, MODULE_DRIVER];
-    groups.into_iter().flatten().find(|cbid: &&DriverCbid| cbid.name() == Some(name)).map(|cbid| cbid.0)
-}
-
-fn runtime_callback(name: &str) -> Option<u32> {
-    let groups = [LAUNCH_RUNTIME, MEMCPY_RUNTIME, MEMSET_RUNTIME, ALLOC_RUNTIME, SYNC_RUNTIME, MODULE_RUNTIME];
-    groups.into_iter().flatten().find(|cbid: &&RuntimeCbid| cbid.name() == Some(name)).map(|cbid| cbid.0)
 }

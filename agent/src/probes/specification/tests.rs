@@ -97,7 +97,7 @@ fn what_is_wrong_is_said_where_it_stands() {
         (f("tensors.other = { shape = \"[rows]\" }"), (7, 17), "`other` is no argument of f"),
         (f("tensors.Key = { of = \"key\", shape = \"[rows]\" }"), (7, 9), "`Key` is no name"),
         (f("symbol = \"${x}\""), (7, 11), "`x` is not declared in `each`"),
-        (f("api = { driver = \"cuNothing\" }"), (7, 18), "`cuNothing` is no callback of the driver API that this agent knows"),
+        (f("api = \"driver\""), (7, 7), "`f` is no function of the driver API that this agent knows"),
         (f("when = [{ present = \"a\", absent = \"b\" }]"), (7, 9), "two conditions in one; each stands in braces of its own"),
         (f("when = [{ build_id = \"xyz\" }]"), (7, 22), "`xyz` is no build-id"),
         (f("use_v1 = true"), (7, 10), "`use_v1` is a matter of `op = \"paged_attention\"` only"),
