@@ -147,14 +147,19 @@ impl Specification {
         if engine.value.is_empty() {
             return Err(engine.error_whole("an engine without a name"));
         }
-        let files = Files { libraries: spell::globs(&source, &document.libraries)?, executable: document.executable };
+        let files =
+            Files { libraries: spell::globs(&source, &document.libraries)?, executable: document.executable };
         let mut probes: Vec<Probe> = Vec::new();
         for probe in &document.probe {
             let spelled = spell::probe(&source, &engine.value.as_str().into(), &files, probe.get_ref())?;
             let names = spelled.names();
-            if let Some(name) = names.iter().find(|name| probes.iter().any(|other| other.names().contains(*name))) {
+            if let Some(name) =
+                names.iter().find(|name| probes.iter().any(|other| other.names().contains(*name)))
+            {
                 let message = format!("a second probe `{name}`");
-                return Err(source.error(probe.get_ref().name.span(), message).help("shapes of one probe are its `[[probe.variant]]`s"));
+                return Err(source
+                    .error(probe.get_ref().name.span(), message)
+                    .help("shapes of one probe are its `[[probe.variant]]`s"));
             }
             probes.push(spelled);
         }

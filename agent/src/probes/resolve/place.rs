@@ -38,11 +38,15 @@ pub(super) fn probe(
     resolution: &mut Resolution,
 ) {
     let place = Place { search, specification, probe, options };
-    let files: Vec<&File<'_>> = search.files.iter().filter(|file| probe.files.contain(file.candidate)).collect();
+    let files: Vec<&File<'_>> =
+        search.files.iter().filter(|file| probe.files.contain(file.candidate)).collect();
     let outcomes: Vec<Outcome> = files.iter().map(|file| place.in_file(file)).collect();
     let is_found = outcomes.iter().any(|outcome| !outcome.found.is_empty());
-    let miss = |name: &Arc<str>, file, why| {
-        Missing { engine: specification.engine.clone(), probe: name.clone(), file, why }
+    let miss = |name: &Arc<str>, file, why| Missing {
+        engine: specification.engine.clone(),
+        probe: name.clone(),
+        file,
+        why,
     };
     if files.is_empty() {
         resolution.missing.push(miss(&probe.name, None, Why::NoFile(probe.files.clone())));
@@ -137,8 +141,13 @@ impl Place<'_> {
                         self.search.files.iter().any(|other| other.is_named(library) && is_in(other))
                     }
                 };
-                let place = library.as_deref().map_or_else(|| "it".to_owned(), |library| format!("`{library}`"));
-                let why = if *present { format!("{place} has no {pattern}") } else { format!("{place} has {pattern}") };
+                let place =
+                    library.as_deref().map_or_else(|| "it".to_owned(), |library| format!("`{library}`"));
+                let why = if *present {
+                    format!("{place} has no {pattern}")
+                } else {
+                    format!("{place} has {pattern}")
+                };
                 (is_there != *present).then_some(why)
             }
             Condition::Mapped { library, present } => {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cupti_sys::{
-    ALLOC_DRIVER, ALLOC_RUNTIME, DriverCbid, LAUNCH_DRIVER, LAUNCH_RUNTIME, MEMCPY_DRIVER, MEMCPY_RUNTIME, MEMSET_DRIVER,
-    MEMSET_RUNTIME, MODULE_DRIVER, MODULE_RUNTIME, RuntimeCbid, SYNC_DRIVER, SYNC_RUNTIME,
+    ALLOC_DRIVER, ALLOC_RUNTIME, DriverCbid, LAUNCH_DRIVER, LAUNCH_RUNTIME, MEMCPY_DRIVER, MEMCPY_RUNTIME,
+    MEMSET_DRIVER, MEMSET_RUNTIME, MODULE_DRIVER, MODULE_RUNTIME, RuntimeCbid, SYNC_DRIVER, SYNC_RUNTIME,
 };
 use toml::Spanned;
 
@@ -67,7 +67,11 @@ pub(super) fn probe(
         .collect::<Result<_, _>>()?;
     let mut probe = Probe { name: entry.name.get_ref().as_str().into(), class, files, variants };
     if let [first, others @ ..] = probe.names().as_slice() {
-        probe.name = if others.is_empty() { first.clone() } else { format!("{first} and {} more", others.len()).into() };
+        probe.name = if others.is_empty() {
+            first.clone()
+        } else {
+            format!("{first} and {} more", others.len()).into()
+        };
     }
     Ok(probe)
 }
@@ -80,9 +84,8 @@ fn class(source: &Source, entry: &document::Probe) -> Result<OpClass, SpecError>
         };
     };
     let found = OpClass::ALL.into_iter().find(|class| class.name() == op.get_ref());
-    found.ok_or_else(|| {
-        source.error(op.span(), format!("`{}` is no operation", op.get_ref())).help(classes())
-    })
+    found
+        .ok_or_else(|| source.error(op.span(), format!("`{}` is no operation", op.get_ref())).help(classes()))
 }
 
 fn classes() -> String {
@@ -181,7 +184,8 @@ impl Shape<'_> {
 
 /// The entries of a probe and those that its variant adds or replaces, in the order of the file.
 fn both<'a, T>(base: &'a Named<T>, own: &'a Named<T>) -> Vec<(&'a Words, &'a Spanned<T>)> {
-    let mut entries: Vec<_> = in_order(base).into_iter().filter(|(name, _)| !own.contains_key(*name)).collect();
+    let mut entries: Vec<_> =
+        in_order(base).into_iter().filter(|(name, _)| !own.contains_key(*name)).collect();
     entries.extend(in_order(own));
     entries
 }
@@ -190,7 +194,11 @@ fn own_text<T>(source: &Source, entry: &Spanned<T>) -> Text {
     Text::at(source, "", entry.span())
 }
 
-fn tensor(source: &Source, entry: &Spanned<Short<TensorEntry>>, words: &Bindings) -> Result<TensorRule, SpecError> {
+fn tensor(
+    source: &Source,
+    entry: &Spanned<Short<TensorEntry>>,
+    words: &Bindings,
+) -> Result<TensorRule, SpecError> {
     let rule = tensor_rule(source, entry.get_ref(), entry.span())?;
     let expand = |text: Option<Text>| text.map(|text| text.expand(words)).transpose();
     Ok(TensorRule {
@@ -253,7 +261,9 @@ fn glob(source: &Source, words: &Words) -> Result<Arc<str>, SpecError> {
     let glob = words.get_ref();
     if glob.is_empty() || glob.contains('/') {
         let message = format!("`{glob}` is no file name");
-        return Err(source.error(words.span(), message).help("expected a name without folders, in which `*` stands for any text"));
+        return Err(source
+            .error(words.span(), message)
+            .help("expected a name without folders, in which `*` stands for any text"));
     }
     Ok(glob.as_str().into())
 }
@@ -299,11 +309,14 @@ fn build_ids(source: &Source, words: &Spanned<OneOrMore>) -> Result<Vec<Arc<str>
     ids.iter()
         .map(|text| {
             let id = text.value.to_ascii_lowercase();
-            let is_hex = id.len() >= 8 && id.len() % 2 == 0 && id.chars().all(|digit| digit.is_ascii_hexdigit());
+            let is_hex =
+                id.len() >= 8 && id.len() % 2 == 0 && id.chars().all(|digit| digit.is_ascii_hexdigit());
             if is_hex {
                 return Ok(id.into());
             }
-            Err(text.error_whole(format!("`{}` is no build-id", text.value)).help("expected hexadecimal digits, as `readelf -n` shows them"))
+            Err(text
+                .error_whole(format!("`{}` is no build-id", text.value))
+                .help("expected hexadecimal digits, as `readelf -n` shows them"))
         })
         .collect()
 }
