@@ -11,7 +11,9 @@ use super::table::aligned;
 use super::{Common, Error, catalog, print, print_json};
 use crate::event::Pid;
 use crate::probes::Specification;
-use crate::probes::resolve::{Candidate, Elf, Found, Missing, Options, Resolution, Seen, Why, candidates, resolve};
+use crate::probes::resolve::{
+    Candidate, Elf, Found, Missing, Options, Resolution, Seen, Why, candidates, resolve,
+};
 use crate::symbols::Cache;
 
 /// Arguments of `probes check`.
@@ -81,7 +83,8 @@ pub(super) fn execute(arguments: &Arguments) -> Result<ExitCode, Error> {
         (None, None) => Vec::new(),
     };
     let cache = Cache::disabled();
-    let resolution = resolve(&catalog.specifications, &candidates, &Elf { cache: &cache }, Options::default());
+    let resolution =
+        resolve(&catalog.specifications, &candidates, &Elf { cache: &cache }, Options::default());
     if arguments.common.json {
         print_json(&report(&resolution))?;
     } else {
@@ -97,7 +100,12 @@ pub(super) fn execute(arguments: &Arguments) -> Result<ExitCode, Error> {
 
 /// A file without a process.
 fn alone(path: &Path) -> Candidate {
-    Candidate { path: path.to_owned(), shown: path.display().to_string().into(), load_bias: 0, is_executable: true }
+    Candidate {
+        path: path.to_owned(),
+        shown: path.display().to_string().into(),
+        load_bias: 0,
+        is_executable: true,
+    }
 }
 
 fn report(resolution: &Resolution) -> Report {
@@ -148,7 +156,8 @@ fn text(specifications: &[Specification], resolution: &Resolution, is_complete: 
     let mut absent: Vec<String> = Vec::new();
     for specification in specifications {
         let engine = &specification.engine;
-        let found: Vec<&Found> = resolution.found.iter().filter(|found| found.info.engine == *engine).collect();
+        let found: Vec<&Found> =
+            resolution.found.iter().filter(|found| found.info.engine == *engine).collect();
         let missing: Vec<&Missing> =
             resolution.missing.iter().filter(|missing| missing.engine == *engine).collect();
         if found.is_empty() && !is_complete && missing.iter().all(|missing| is_elsewhere(&missing.why)) {
@@ -196,7 +205,11 @@ fn one(found: &Found) -> String {
     let places = found.arguments.iter().filter(|(name, _, _)| !name.is_empty());
     let places: Vec<String> = places.map(|(name, _, place)| format!("{name} {place}")).collect();
     let mut text = format!("    {}  op={}\n", found.info.name, found.info.class.name());
-    text.push_str(&format!("      {name}\n      {:#x} in {}, {returns}\n", found.address, found.table.name()));
+    text.push_str(&format!(
+        "      {name}\n      {:#x} in {}, {returns}\n",
+        found.address,
+        found.table.name()
+    ));
     if !places.is_empty() {
         text.push_str(&format!("      {}\n", places.join(", ")));
     }

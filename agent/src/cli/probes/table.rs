@@ -27,7 +27,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [vec!["a".to_owned(), "é".to_owned()], vec!["long".to_owned(), "x".to_owned(), "y".to_owned()]];
+        let rows =
+            [vec!["a".to_owned(), "é".to_owned()], vec!["long".to_owned(), "x".to_owned(), "y".to_owned()]];
         assert_eq!(aligned(&rows, 2), "  a     é\n  long  x  y\n");
     }
 }
