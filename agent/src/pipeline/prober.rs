@@ -14,6 +14,7 @@
 //! there is no dynamic linker to say so, every [`SLOW_LOOK`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,7 @@ pub(super) enum News {
         /// Which.
         pid: Pid,
         /// How many probes, by engine.
-        what: String,
+        probes: Vec<(Arc<str>, usize)>,
         /// Its device is simulated.
         simulated: bool,
     },
@@ -166,7 +167,7 @@ impl Prober {
             }
         };
         let is_found = !probed.is_target && probed.files.has_engine();
-        let (what, simulated) = (probed.files.to_string(), probed.files.is_simulated());
+        let (probes, simulated) = (probed.files.by_engine(), probed.files.is_simulated());
         if !change.told.is_empty() {
             self.tell(News::Told(change.told));
         }
@@ -176,7 +177,7 @@ impl Prober {
         if is_found {
             self.found(pid, simulated);
         }
-        self.tell(News::Attached { pid, what, simulated });
+        self.tell(News::Attached { pid, probes, simulated });
         self.look_for_ring(pid);
     }
 

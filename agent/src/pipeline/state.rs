@@ -35,12 +35,12 @@ pub(super) fn of_report(target: &Target, report: &Report) -> (State, String) {
 }
 
 /// What a target without a ring shows, and what it does not.
-pub(super) fn of_probes(attached: &str) -> String {
+pub(super) fn of_probes(are_attached: bool) -> String {
     const UNSEEN: &str = "no shim in this process: kernels, GPU times and copies are not visible";
-    if attached.is_empty() {
-        format!("{UNSEEN}; and no known entry point is in its files yet, new ones are watched for")
-    } else {
+    if are_attached {
         format!("{UNSEEN}; calls of entry points, their host times and tensors are")
+    } else {
+        format!("{UNSEEN}; and no known entry point is in its files yet, new ones are watched for")
     }
 }
 

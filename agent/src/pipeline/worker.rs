@@ -209,7 +209,7 @@ impl Worker {
             info: Arc::new(info),
             state,
             why: String::new(),
-            probes: String::new(),
+            probes: Vec::new(),
             hops: cupti::Hops::default(),
             past: cupti::Hops::default(),
             versions: (0, 0),
@@ -253,11 +253,19 @@ impl Worker {
             News::Found { process, simulated } => {
                 self.probe(*process, simulated);
             }
-            News::Attached { pid, what, simulated } => {
+            News::Attached { pid, probes, simulated } => {
                 let Some(index) = self.targets.iter().position(|known| known.pid == pid) else { return };
                 let Some(Attached { id, ring, .. }) = self.targets.get(index) else { return };
                 let (id, has_ring) = (*id, ring.is_some());
-                self.shared.registry.update(id, |status| status.probes = what);
+                let mut changed = false;
+                let words = describe(&probes);
+                self.shared.registry.update(id, |status| {
+                    changed = status.probes != probes;
+                    status.probes = probes;
+                });
+                if changed {
+                    info!(pid = pid.0, probes = words, "entry points are probed");
+                }
                 if !has_ring {
                     self.set_simulated(id, simulated);
                     self.report_state(index, Ok(()));
@@ -357,8 +365,8 @@ impl Worker {
             (Some(_), Err(error)) => (State::LeaseLost, error.to_string()),
             (Some(ring), Ok(())) => state::of_report(&ring.target, &ring.target.report()),
             (None, _) => {
-                let probes = self.shared.registry.probes(attached.id);
-                (State::Probed, state::of_probes(&probes))
+                let has_probes = self.shared.registry.has_probes(attached.id);
+                (State::Probed, state::of_probes(has_probes))
             }
         };
         self.set_state(index, state, &why);
@@ -412,7 +420,7 @@ impl Worker {
         self.shared.registry.update(id, |status| {
             status.state = state;
             status.why = String::new();
-            status.probes = String::new();
+            status.probes = Vec::new();
             status.hops = hops;
         });
         self.shared.board.remove(&component(pid));
@@ -470,6 +478,12 @@ fn drain(shared: &Shared, events: &mut EventSender, id: TargetId, ring: &mut Rin
         }
     }
     target.position() - before
+}
+
+/// `mistral.rs 9, cuda-driver 31`
+fn describe(probes: &[(Arc<str>, usize)]) -> String {
+    let words: Vec<_> = probes.iter().map(|(engine, count)| format!("{engine} {count}")).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
 fn component(pid: Pid) -> String {
