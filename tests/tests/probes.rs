@@ -88,8 +88,10 @@ fn without_the_shim_calls_tensors_and_host_times_are_seen_exactly() {
     assert_eq!(sum(samples, "gpu_kernel_executions_total", pid, &[]), 0, "nothing of the GPU");
     let query = [("tensor_name", "query"), ("dtype", "f16"), ("op", "paged_attention")];
     assert_eq!(sum(samples, "tensor_size_bytes_count", pid, &query), attention);
-    assert_eq!(sum(samples, "tensor_size_bytes_sum", pid, &query), attention * 3 * 8 * 64 * 2);
-    assert_eq!(shapes(&left.log, pid, "paged_attention_v1")["query"], ["[3, 8, 64]"]);
+    // Each of the two streams begins with a prefill, in which every token of its 3 prompts is a query.
+    let rows = 2 * 12 + (attention - 2) * 3;
+    assert_eq!(sum(samples, "tensor_size_bytes_sum", pid, &query), rows * 8 * 64 * 2);
+    assert_eq!(shapes(&left.log, pid, "paged_attention_v1")["query"], ["[12, 8, 64]", "[3, 8, 64]"]);
     let keys = &shapes(&left.log, pid, "reshape_and_cache")["key"];
     assert!(keys.contains(&"[3, 4, 64]".to_owned()), "decode: {keys:?}");
     assert!(keys.contains(&"[12, 4, 64]".to_owned()), "prefill of 3 × 4 tokens: {keys:?}");
