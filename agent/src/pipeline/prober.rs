@@ -166,7 +166,8 @@ impl Prober {
         let Self { attacher, source, processes, .. } = self;
         let Some(probed) = processes.get_mut(&pid) else { return };
         probed.looked = Instant::now();
-        let change = probed.files.update(pid, probed.wants_cuda, source, attacher);
+        let change = files::may_be_read(&probed.process)
+            .and_then(|()| probed.files.update(pid, probed.wants_cuda, source, attacher));
         // A pid that changed hands meanwhile was attached to in vain: its files were another's.
         if probed.process.has_ended() {
             return;
