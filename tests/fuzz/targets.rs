@@ -7,6 +7,7 @@ mod configuration;
 mod control;
 mod decode;
 mod names;
+mod probe_records;
 mod program;
 mod ring;
 mod shared;
@@ -30,6 +31,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "announce", make: announce::make },
     Target { name: "decode", make: decode::make },
     Target { name: "names", make: names::make },
+    Target { name: "probe_records", make: probe_records::make },
     Target { name: "configuration", make: configuration::make },
     Target { name: "simulator", make: simulator::make },
 ];
