@@ -72,7 +72,10 @@ impl Agent {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listen = free_address();
-        command.args(["--listen", &listen.to_string(), "--log-filter", json_log::FILTER]);
+        command.args(["--listen", &listen.to_string()]);
+        if !arguments.contains(&"--log-filter") {
+            command.args(["--log-filter", json_log::FILTER]);
+        }
         if !arguments.contains(&"--json-log") {
             command.arg("--json-log").arg(folder.path().join("events.jsonl"));
         }

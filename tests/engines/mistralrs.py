@@ -19,7 +19,7 @@ PROMPTS = [("hello there", 8), ("a longer prompt than the one before", 5), ("x",
 
 def ask(runner, prompt, tokens):
     request = CompletionRequest(model="tiny", prompt=prompt, max_tokens=tokens, temperature=0.0)
-    return runner.send_completion_request(request).usage
+    return runner.send_completion_request(request)
 
 
 def main():
@@ -28,16 +28,19 @@ def main():
     ask(runner, "warm", 1)
     print("ready", flush=True)
     sys.stdin.readline()
-    shapes = {}
+    appends, tensors, texts = 0, {}, []
     for prompt, tokens in PROMPTS:
-        usage = ask(runner, prompt, tokens)
+        answer = ask(runner, prompt, tokens)
+        texts.append(answer.choices[0].text)
+        usage = answer.usage
         cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else 0
         # One step for what is new of the prompt, then one for each token but the last, which nobody reads.
-        steps = [usage.prompt_tokens - cached] + [1] * (usage.completion_tokens - 1)
-        for rows in steps:
-            shape = [1, tiny_gguf.KV_HEADS, rows, tiny_gguf.WIDTH // tiny_gguf.HEADS]
-            shapes[str(shape)] = shapes.get(str(shape), 0) + tiny_gguf.LAYERS
-    print(json.dumps({"appends": [{"shape": json.loads(shape), "count": n} for shape, n in shapes.items()]}), flush=True)
+        for rows in [usage.prompt_tokens - cached] + [1] * (usage.completion_tokens - 1):
+            appends += tiny_gguf.LAYERS
+            for name in ("k", "v"):
+                key = f"{name} [1,{tiny_gguf.KV_HEADS},{rows},{tiny_gguf.WIDTH // tiny_gguf.HEADS}] f32"
+                tensors[key] = tensors.get(key, 0) + tiny_gguf.LAYERS
+    print(json.dumps({"appends": appends, "tensors": tensors, "result": texts}), flush=True)
 
 
 main()
