@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """In: the folder with vLLM's own libraries (unpacked wheel), in a Python with the torch it was built for. Out: a line "ready",
-then, after a line on stdin, calls of vLLM's operators and a JSON object with the shapes of every tensor that was passed: the
-oracle of tests/engines/on_demand.sh.
+then, after a line on stdin, calls of vLLM's operators and a JSON object with every tensor that was passed: the oracle of
+tests/tests/engines_on_demand.rs.
 
 There is no GPU: each operator is dispatched by hand to its CUDA implementation with tensors in host memory. The entry points run
 with true tensors and then fail at their first CUDA call, which torch turns into an exception: RuntimeError is the expected end.
@@ -17,13 +17,14 @@ CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 HEADS, KV_HEADS, HEAD, BLOCK, BLOCKS, X = 8, 2, 64, 16, 10, 8
 
 
-def tensors(arguments):
-    """The tensors among the arguments, by name, as [shape, dtype]."""
-    return {
-        name: [list(value.shape), str(value.dtype).removeprefix("torch.")]
-        for name, value in arguments.items()
-        if isinstance(value, torch.Tensor)
-    }
+WORDS = {torch.float16: "f16", torch.float32: "f32", torch.int32: "i32", torch.int64: "i64"}
+
+
+def describe(arguments):
+    """The tensors among the arguments, in the words of the agent's log."""
+    for name, value in arguments.items():
+        if isinstance(value, torch.Tensor):
+            yield f"{name} [{','.join(map(str, value.shape))}] {WORDS[value.dtype]}"
 
 
 def arguments(schema, call):
@@ -79,37 +80,43 @@ def arguments(schema, call):
     return result
 
 
+# Operators, and the functions that implement them.
 WANTED = {
-    "_C": ["paged_attention_v1", "paged_attention_v2"],
-    "_C_cache_ops": ["reshape_and_cache", "reshape_and_cache_flash", "concat_and_cache_mla", "swap_blocks"],
-    "vllm_flash_attn_c": ["varlen_fwd"],
-    "_vllm_fa2_C": ["varlen_fwd"],
+    "_C": {name: name for name in ["paged_attention_v1", "paged_attention_v2"]},
+    "_C_cache_ops": {
+        name: name for name in ["reshape_and_cache", "reshape_and_cache_flash", "concat_and_cache_mla", "swap_blocks"]
+    },
+    "vllm_flash_attn_c": {"varlen_fwd": "fa2_varlen_fwd"},
+    "_vllm_fa2_C": {"varlen_fwd": "fa2_varlen_fwd"},
 }
+LIBRARIES = ["_C.abi3.so", "_C_stable_libtorch.abi3.so", "vllm_flash_attn/*_C.abi3.so", "vllm_flash_attn/*_c.abi3.so"]
 
 
 def main(folder):
-    for pattern in ["_C.abi3.so", "_C_stable_libtorch.abi3.so", "vllm_flash_attn/*_C.abi3.so", "vllm_flash_attn/*_c.abi3.so"]:
-        for library in glob.glob(f"{folder}/{pattern}"):
-            torch.ops.load_library(library)
-    found = []
-    for namespace, names in WANTED.items():
-        for name in names:
-            operator = getattr(getattr(torch.ops, namespace), name, None)
-            if operator is not None:
-                found.append((f"{namespace}::{name}", operator.default))
+    for library in [path for pattern in LIBRARIES for path in glob.glob(f"{folder}/{pattern}")]:
+        torch.ops.load_library(library)
+    found = [
+        (function, getattr(getattr(torch.ops, namespace), name).default)
+        for namespace, names in WANTED.items()
+        for name, function in names.items()
+        if hasattr(getattr(torch.ops, namespace), name)
+    ]
     print("ready", flush=True)
     sys.stdin.readline()
-    calls = []
+    calls, tensors, ends = {}, {}, []
     for call in range(3):
-        for name, operator in found:
+        for function, operator in found:
             given = arguments(operator._schema, call)
-            end = "returned"
+            calls[function] = calls.get(function, 0) + 1
+            for tensor in describe(given):
+                key = f"{function} {tensor}"
+                tensors[key] = tensors.get(key, 0) + 1
             try:
                 operator.redispatch(CUDA, *given.values())
+                ends.append(f"{function} returned")
             except RuntimeError as error:
-                end = str(error).splitlines()[0]
-            calls.append({"name": name, "tensors": tensors(given), "end": end})
-    print(json.dumps({"torch": torch.__version__, "calls": calls}), flush=True)
+                ends.append(f"{function} failed: {str(error).splitlines()[0]}")
+    print(json.dumps({"torch": torch.__version__, "calls": calls, "tensors": tensors, "result": ends}), flush=True)
 
 
 main(*sys.argv[1:])

@@ -3,8 +3,8 @@
 //! Enters: the name of an engine in `tests/engines/fetch.sh`, a driver that runs it. Leaves: the driver's own account of what it
 //! did, and every call that the agent logged. Refuses: an engine whose files are not the pinned ones, an agent that lost a record.
 //!
-//! A driver prints `ready` when its engine is loaded, waits for a line on its standard input, works, and prints one JSON object.
-//! It knows nothing of the agent.
+//! A driver prints `ready` when its engine is loaded (`ready PID` where that is another process), waits for a line on its standard
+//! input, works, and prints one JSON object. It knows nothing of the agent.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,13 @@ pub fn drivers() -> PathBuf {
 /// The unpacked files of an engine; `None`, after saying why, where they cannot be had here.
 #[must_use]
 pub fn fetch(engine: &str) -> Option<PathBuf> {
-    let fetched = Command::new(drivers().join("fetch.sh")).arg(engine).output().expect("bash");
+    prepare("fetch.sh", &[engine])
+}
+
+/// The path that a script of `tests/engines` prints; `None`, after saying why, where it cannot do its work here.
+#[must_use]
+pub fn prepare(script: &str, arguments: &[&str]) -> Option<PathBuf> {
+    let fetched = Command::new(drivers().join(script)).args(arguments).output().expect("bash");
     let complaint = String::from_utf8_lossy(&fetched.stderr);
     match fetched.status.code() {
         Some(0) => Some(String::from_utf8(fetched.stdout).expect("a path").trim().into()),
@@ -122,7 +128,7 @@ impl Calls {
 #[must_use]
 pub fn run(driver: &mut Command) -> Value {
     let mut driver = Running::start(driver);
-    ready(&mut driver);
+    let _ = ready(&mut driver);
     driver.tell("\n");
     account(driver)
 }
@@ -131,8 +137,7 @@ pub fn run(driver: &mut Command) -> Value {
 #[must_use]
 pub fn watch(driver: &mut Command) -> (Value, Calls) {
     let mut driver = Running::start(driver);
-    ready(&mut driver);
-    let pid = driver.pid();
+    let pid = ready(&mut driver);
     let mut agent = Agent::attach(&[pid], None, &["--log-filter", FILTER]);
     agent.until_targets_are(1, "probed");
     driver.tell("\n");
@@ -145,8 +150,14 @@ pub fn watch(driver: &mut Command) -> (Value, Calls) {
     (account, Calls::of(&left.log, pid))
 }
 
-fn ready(driver: &mut Running) {
-    driver.until("ready", |driver| driver.stdout().lines().any(|line| line == "ready").then_some(()));
+/// Waits until the driver is ready; the process to watch.
+fn ready(driver: &mut Running) -> u32 {
+    let own = driver.pid();
+    driver.until("ready", |driver| {
+        let stdout = driver.stdout();
+        let told = stdout.lines().find_map(|line| line.strip_prefix("ready"))?;
+        Some(told.trim().parse().unwrap_or(own))
+    })
 }
 
 fn account(driver: Running) -> Value {
