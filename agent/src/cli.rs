@@ -13,6 +13,7 @@ use crate::{bench, config};
 mod attach;
 mod display;
 mod error;
+mod probes;
 mod run;
 mod session;
 mod shim_path;
@@ -37,6 +38,8 @@ enum Command {
     Run(run::Arguments),
     /// Reports on processes that have the shim already.
     Attach(attach::Arguments),
+    /// Says which functions of inference engines would be probed in a process, and what would be read there.
+    Probes(probes::Arguments),
     /// Runs the bundled kernels bare, with the shim dormant and with it armed, and prints what it costs.
     Bench(bench::Arguments),
 }
@@ -63,6 +66,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::execute(arguments),
             Command::Attach(arguments) => attach::execute(arguments),
+            Command::Probes(arguments) => probes::execute(arguments),
             Command::Bench(arguments) => bench::execute(arguments),
         }
     }

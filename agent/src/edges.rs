@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Each stage, and the modules of this crate that it may import besides itself.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("event", &[]),
     ("semconv", &[]),
     ("clock", &[]),
@@ -20,6 +20,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("aggregate", &["event", "semconv", "classes", "cuda"]),
     ("capability", &[]),
     ("symbols", &["event", "demangle", "maps"]),
+    ("probes", &["event", "symbols"]),
     ("source", &["event", "identity", "capability", "classes", "decode", "maps"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
     ("export", &["event", "semconv", "clock", "classes", "aggregate", "config"]),

@@ -55,6 +55,18 @@ pub enum Error {
         /// Where it was looked for.
         looked_at: Vec<PathBuf>,
     },
+    /// Probe specifications.
+    #[error(transparent)]
+    Probes(#[from] crate::probes::catalog::CatalogError),
+    /// No such probe.
+    #[error("there is no probe `{name}`; `gpu-agent probes list` names all")]
+    NoProbe {
+        /// What was asked for.
+        name: String,
+    },
+    /// The files of a process.
+    #[error(transparent)]
+    Files(#[from] crate::symbols::process::ProcessError),
     /// The benchmark.
     #[error(transparent)]
     Bench(#[from] bench::Error),
