@@ -80,8 +80,8 @@ fn mistral_rs_appends_to_its_cache_the_keys_and_values_of_the_tokens_that_it_say
     engine::tiny_gguf(folder.path());
     let driver = || python("mistralrs.py", &[&library, folder.path()]);
     let (account, seen) = engine::watch(&mut driver());
-    assert_eq!(seen.count("KvCache::append"), count(&account, "appends"));
-    assert_eq!(seen.tensors("KvCache::append"), tensors(&account));
+    assert_eq!(seen.count("kv_cache_append"), count(&account, "appends"));
+    assert_eq!(seen.tensors("kv_cache_append"), tensors(&account));
     all_have_durations(&seen);
     assert_eq!(account["result"], engine::run(&mut driver())["result"]);
 }
