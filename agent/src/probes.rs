@@ -17,6 +17,8 @@ mod reader;
 pub mod resolve;
 mod scan;
 mod signature;
+#[cfg(test)]
+mod simulate;
 mod source;
 mod specification;
 mod types;

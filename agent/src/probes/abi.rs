@@ -6,6 +6,8 @@
 //! 2023Q3, section 6.8.2 ([`aapcs`]); Itanium C++ ABI, section 3.1.2.3 (classes that are not trivially copyable go by their address).
 
 mod aapcs;
+#[cfg(test)]
+mod oracle;
 mod sysv;
 #[cfg(test)]
 mod tests;
@@ -60,7 +62,8 @@ impl Placed {
     pub(super) fn shown(&self, arch: Arch) -> String {
         match self {
             Self::Registers(registers) => {
-                let names: Vec<String> = registers.iter().map(|register| arch.register_name(*register)).collect();
+                let names: Vec<String> =
+                    registers.iter().map(|register| arch.register_name(*register)).collect();
                 names.join(":")
             }
             Self::Stack(offset) => format!("sp+{offset}"),
@@ -70,7 +73,8 @@ impl Placed {
 }
 
 const X86_64: [&str; 17] = [
-    "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip",
+    "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+    "r15", "rip",
 ];
 
 impl Arch {
@@ -168,14 +172,17 @@ impl Arch {
         Err(if other {
             refuse(format!("`{}` is not placed for {name}", argument.name))
         } else {
-            refuse(format!("no register of {name}")).help("expected a 64-bit register, e.g. rdi, rsi, r8 or x0, x1")
+            refuse(format!("no register of {name}"))
+                .help("expected a 64-bit register, e.g. rdi, rsi, r8 or x0, x1")
         })
     }
 }
 
 /// Size and alignment of an argument.
 fn extent(types: &Types, signature: &Signature, argument: &Argument) -> Result<Extent, SpecError> {
-    types.extent(&argument.r#type).ok_or_else(|| unknown(types, &argument.r#type, signature, argument.at.clone()))
+    types
+        .extent(&argument.r#type)
+        .ok_or_else(|| unknown(types, &argument.r#type, signature, argument.at.clone()))
 }
 
 /// A type by value that nobody declared.
@@ -184,10 +191,12 @@ fn unknown(types: &Types, r#type: &Type, signature: &Signature, at: std::ops::Ra
         Type::Array(of, _) => of.to_string(),
         other => other.to_string(),
     };
-    signature
-        .text
-        .error(at, format!("the type `{name}` is taken by value, but its size is not known"))
-        .help(format!("declare it under [types]; {}", expected("one of the declared types", &types.declared_names())))
+    signature.text.error(at, format!("the type `{name}` is taken by value, but its size is not known")).help(
+        format!(
+            "declare it under [types]; {}",
+            expected("one of the declared types", &types.declared_names())
+        ),
+    )
 }
 
 /// The numbers in a value, with their offsets; none for what is not made of declared numbers.
@@ -200,9 +209,8 @@ fn numbers(types: &Types, r#type: &Type, at: u32, found: &mut Vec<(u32, Type)>) 
         Type::Void => None,
         Type::Array(of, count) => {
             let size = types.extent(&of)?.size;
-            (0..count).try_for_each(|index| {
-                numbers(types, &of, at.checked_add(index.checked_mul(size)?)?, found)
-            })
+            (0..count)
+                .try_for_each(|index| numbers(types, &of, at.checked_add(index.checked_mul(size)?)?, found))
         }
         Type::Named(_) => {
             let found_struct = types.r#struct(r#type)?;

@@ -16,6 +16,8 @@ macro_rules! bundled {
 }
 
 bundled! {
+    "cuda-driver.toml"
+    "cuda-runtime.toml"
     "gpu-agent-kernels.toml"
 }
 
@@ -69,8 +71,10 @@ impl Catalog {
             }
         }
         files.sort();
-        let specifications =
-            files.iter().map(|(_, shown, text)| Specification::parse(shown, text)).collect::<Result<_, _>>()?;
+        let specifications = files
+            .iter()
+            .map(|(_, shown, text)| Specification::parse(shown, text))
+            .collect::<Result<_, _>>()?;
         Ok(Self { specifications })
     }
 

@@ -5,6 +5,8 @@
 
 mod lvalue;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use gpu_agent_ebpf_abi::{FetchProgram, phase};
@@ -68,6 +70,7 @@ impl Instance {
             tensors: 0,
         };
         let mut reader = CallReader::default();
+        compiler.condition(self.condition.as_ref(), Names::Arguments, &mut reader.conditions)?;
         for (name, whole, rule) in &self.tensors {
             reader.tensors.push(compiler.tensor(name, whole, rule)?);
         }
@@ -138,7 +141,10 @@ impl Compiler<'_> {
         let shown = text.value.get(at.clone()).unwrap_or_default().to_owned();
         let message = match error {
             FetchError::Register(register) => {
-                format!("`{shown}` lies in {}, which a uprobe does not see", self.arch.register_name(register))
+                format!(
+                    "`{shown}` lies in {}, which a uprobe does not see",
+                    self.arch.register_name(register)
+                )
             }
             FetchError::Reads | FetchError::Payload(_) => error.to_string(),
             FetchError::Split | FetchError::Offset => format!("`{shown}` cannot be read: {error}"),

@@ -56,7 +56,7 @@ pub(super) struct Probe {
     pub(super) name: Words,
     pub(super) op: Option<Words>,
     pub(super) use_v1: Option<Spanned<bool>>,
-    pub(super) api: Option<Spanned<ApiEntry>>,
+    pub(super) api: Option<Spanned<Api>>,
     pub(super) libraries: Option<Vec<Words>>,
     pub(super) executable: Option<bool>,
     pub(super) signature: Option<Words>,
@@ -66,6 +66,7 @@ pub(super) struct Probe {
     pub(super) when: Vec<Spanned<ConditionEntry>>,
     pub(super) unwinds: Option<bool>,
     pub(super) duration: Option<bool>,
+    pub(super) r#if: Option<Words>,
     #[serde(default)]
     pub(super) each: BTreeMap<Words, Spanned<Vec<Words>>>,
     #[serde(default)]
@@ -87,6 +88,7 @@ pub(super) struct Variant {
     pub(super) when: Vec<Spanned<ConditionEntry>>,
     pub(super) unwinds: Option<bool>,
     pub(super) duration: Option<bool>,
+    pub(super) r#if: Option<Words>,
     pub(super) each: Option<BTreeMap<Words, Spanned<Vec<Words>>>>,
     #[serde(default)]
     pub(super) tensors: Named<Short<TensorEntry>>,
@@ -103,11 +105,11 @@ pub(super) enum Matches {
 }
 
 /// `api`.
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ApiEntry {
-    pub(super) driver: Option<Words>,
-    pub(super) runtime: Option<Words>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Api {
+    Driver,
+    Runtime,
 }
 
 /// One of `when`.

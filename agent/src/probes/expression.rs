@@ -20,15 +20,30 @@ pub(super) enum Node {
     Name(String),
     Return,
     /// `x.name`, `x->name`
-    Member { of: Box<Expression>, name: String, name_at: Range<usize>, is_arrow: bool },
+    Member {
+        of: Box<Expression>,
+        name: String,
+        name_at: Range<usize>,
+        is_arrow: bool,
+    },
     /// `x[3]`; of a name that is a table, `NAME[expression]`.
-    Index { of: Box<Expression>, index: Box<Expression> },
+    Index {
+        of: Box<Expression>,
+        index: Box<Expression>,
+    },
     /// `x[..n]`
-    Slice { of: Box<Expression>, count: Box<Expression> },
+    Slice {
+        of: Box<Expression>,
+        count: Box<Expression>,
+    },
     Dereference(Box<Expression>),
     Reverse(Box<Expression>),
     Negate(Box<Expression>),
-    Binary { operator: Operator, left: Box<Expression>, right: Box<Expression> },
+    Binary {
+        operator: Operator,
+        left: Box<Expression>,
+        right: Box<Expression>,
+    },
     /// `[a, b]`
     List(Vec<Expression>),
 }
@@ -202,7 +217,9 @@ impl Parser<'_> {
         if depth <= DEPTH {
             return Ok(());
         }
-        Err(self.scanner.error(start..self.scanner.end(), format!("more than {DEPTH} expressions in one another")))
+        Err(self
+            .scanner
+            .error(start..self.scanner.end(), format!("more than {DEPTH} expressions in one another")))
     }
 }
 
@@ -268,7 +285,11 @@ mod tests {
             ("[a, b", 6, "it ends here, but `,` is missing"),
             ("f(a)", 2, "`(` is not expected here"),
             ("a.1", 3, "`1` is not expected here"),
-            ("99999999999999999999", 1, "`99999999999999999999` is no number: number too large to fit in target type"),
+            (
+                "99999999999999999999",
+                1,
+                "`99999999999999999999` is no number: number too large to fit in target type",
+            ),
         ] {
             let error = parsed(written).unwrap_err();
             assert_eq!((error.column, error.message.as_str()), (column, message), "{written}");
@@ -277,7 +298,12 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        for text in ["(".repeat(40_000), "-".repeat(40_000), "a+".repeat(40_000), "a".to_owned() + &".b".repeat(40_000)] {
+        for text in [
+            "(".repeat(40_000),
+            "-".repeat(40_000),
+            "a+".repeat(40_000),
+            "a".to_owned() + &".b".repeat(40_000),
+        ] {
             assert!(parsed(&text).is_err());
         }
     }

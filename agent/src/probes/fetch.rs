@@ -3,7 +3,8 @@
 //! Enters: places of values. Leaves: a [`FetchProgram`], and what each read is for. Refuses: more than a program can hold.
 
 use gpu_agent_ebpf_abi::{
-    FIXED, FetchProgram, MAX_ELEMENTS, MAX_PAYLOAD, MAX_READS, MAX_STEPS, MAX_STRING, Read, base, condition, kind,
+    FIXED, FetchProgram, MAX_ELEMENTS, MAX_PAYLOAD, MAX_READS, MAX_STEPS, MAX_STRING, Read, base, condition,
+    kind,
 };
 
 use super::abi::Register;
@@ -89,7 +90,9 @@ impl Place {
     pub(super) fn member(&self, at: i32) -> Result<Self, FetchError> {
         let mut place = self.clone();
         match &mut place {
-            Self::Registers { offset, .. } => *offset = offset.checked_add_signed(at).ok_or(FetchError::Offset)?,
+            Self::Registers { offset, .. } => {
+                *offset = offset.checked_add_signed(at).ok_or(FetchError::Offset)?
+            }
             Self::Memory { offset, .. } => *offset = offset.checked_add(at).ok_or(FetchError::Offset)?,
         }
         Ok(place)
@@ -108,7 +111,12 @@ impl Place {
 
 impl Fetch {
     /// Reads a number of up to 8 bytes; also tells by how many bits it is to be shifted.
-    pub(super) fn number(&mut self, place: &Place, size: u8, purpose: &str) -> Result<(Output, u8), FetchError> {
+    pub(super) fn number(
+        &mut self,
+        place: &Place,
+        size: u8,
+        purpose: &str,
+    ) -> Result<(Output, u8), FetchError> {
         let Place::Registers { registers, offset } = place else {
             return Ok((self.read(place, Wanted::scalar(size), purpose)?, 0));
         };
@@ -143,7 +151,12 @@ impl Fetch {
     }
 
     /// Adds a read, or finds the same one.
-    pub(super) fn read(&mut self, place: &Place, wanted: Wanted, purpose: &str) -> Result<Output, FetchError> {
+    pub(super) fn read(
+        &mut self,
+        place: &Place,
+        wanted: Wanted,
+        purpose: &str,
+    ) -> Result<Output, FetchError> {
         let mut read = Read {
             kind: wanted.kind,
             size: wanted.size,

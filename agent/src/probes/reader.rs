@@ -59,6 +59,8 @@ impl<'a> Payloads<'a> {
 /// A function's values.
 #[derive(Debug, Default)]
 pub(super) struct CallReader {
+    /// If one of these is 0, the call is none of the probe's.
+    pub(super) conditions: Vec<Number>,
     pub(super) tensors: Vec<TensorReader>,
     pub(super) fields: Vec<FieldReader>,
 }
@@ -117,6 +119,11 @@ impl Reader for CallReader {
         let payloads = Payloads { entry, exit };
         let mut values = Values::default();
         let mut unreadable = 0;
+        match hold(&self.conditions, &payloads) {
+            Err(Missing::Absent) => return Values { is_excluded: true, ..values },
+            Err(Missing::Unreadable) => unreadable += 1,
+            Ok(()) => {}
+        }
         for tensor in &self.tensors {
             match tensor.read(&payloads) {
                 Ok(tensor) => values.tensors.push(tensor),
@@ -150,8 +157,12 @@ impl TensorReader {
             Type::Unknown => None,
             Type::Always(dtype) => Some(*dtype),
             // A number that nobody declared is a type that is not known yet.
-            Type::Coded(number, table) => table.get(&number.read(payloads)?).and_then(|name| super::dtype::find(name)),
-            Type::Own(table) => own_dtype.and_then(|code| table.get(&code)).and_then(|name| super::dtype::find(name)),
+            Type::Coded(number, table) => {
+                table.get(&number.read(payloads)?).and_then(|name| super::dtype::find(name))
+            }
+            Type::Own(table) => {
+                own_dtype.and_then(|code| table.get(&code)).and_then(|name| super::dtype::find(name))
+            }
         };
         let elements = shape.iter().try_fold(1_u64, |product, size| product.checked_mul(*size));
         let elements = elements.ok_or(Missing::Unreadable)?;
@@ -171,7 +182,9 @@ impl Value {
                 let value = number.read(payloads)?;
                 match i64::try_from(value) {
                     Ok(value) => FieldValue::Integer(value),
-                    Err(_) => FieldValue::Unsigned(u64::try_from(value).map_err(|_past_64_bits| Missing::Unreadable)?),
+                    Err(_) => FieldValue::Unsigned(
+                        u64::try_from(value).map_err(|_past_64_bits| Missing::Unreadable)?,
+                    ),
                 }
             }
             Self::Boolean(number) => FieldValue::Boolean(number.read(payloads)? != 0),
@@ -193,7 +206,9 @@ impl Text {
         // What does not end within the capacity may be cut in the middle of a character.
         let cut = usize::from(*length) == usize::from(self.capacity);
         let bytes = match std::str::from_utf8(bytes) {
-            Err(error) if cut && error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or_default(),
+            Err(error) if cut && error.error_len().is_none() => {
+                bytes.get(..error.valid_up_to()).unwrap_or_default()
+            }
             _ => bytes,
         };
         Ok(String::from_utf8_lossy(bytes).into())

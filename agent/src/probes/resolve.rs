@@ -237,7 +237,9 @@ impl Found {
     ) -> Vec<(Arc<str>, String, String)> {
         let arguments = signature.arguments.iter().zip(&placement.arguments);
         arguments
-            .map(|(argument, placed)| (argument.name.clone(), argument.r#type.to_string(), placed.shown(arch)))
+            .map(|(argument, placed)| {
+                (argument.name.clone(), argument.r#type.to_string(), placed.shown(arch))
+            })
             .collect()
     }
 }

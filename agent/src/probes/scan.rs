@@ -17,8 +17,8 @@ pub(super) enum Token<'a> {
 }
 
 const MARKS: [&str; 30] = [
-    "...", "->", "::", "..", "==", "!=", "<=", ">=", "&&", "*", "&", "(", ")", "[", "]", ",", ".", "@", "|", ":", "+", "-",
-    "/", "%", "<", ">", "~", "#", "$", "=",
+    "...", "->", "::", "..", "==", "!=", "<=", ">=", "&&", "*", "&", "(", ")", "[", "]", ",", ".", "@", "|",
+    ":", "+", "-", "/", "%", "<", ">", "~", "#", "$", "=",
 ];
 
 /// Reads a text from left to right.
@@ -136,10 +136,13 @@ impl<'a> Scanner<'a> {
         let mut after = self.clone();
         match after.next() {
             Err(error) => error,
-            Ok(Token::End) => self.text.error(start..start + 1, format!("it ends here, but {what} is missing")),
+            Ok(Token::End) => {
+                self.text.error(start..start + 1, format!("it ends here, but {what} is missing"))
+            }
             Ok(_) => {
                 let found = self.text.value.get(start..after.end()).unwrap_or_default();
-                self.text.error(start..after.end(), format!("`{found}` is not expected here"))
+                self.text
+                    .error(start..after.end(), format!("`{found}` is not expected here"))
                     .help(format!("expected {what}"))
             }
         }

@@ -103,9 +103,11 @@ fn arguments(scanner: &mut Scanner<'_>) -> Result<Vec<Argument>, SpecError> {
     }
     let placed = arguments.iter().filter(|argument| !argument.placed.is_empty()).count();
     match arguments.iter().find(|argument| argument.placed.is_empty()) {
-        Some(argument) if placed > 0 => Err(scanner
-            .error(argument.at.clone(), "this argument is not placed, but others are")
-            .help("expected `@ REGISTER` or `@ sp+OFFSET`; an argument that does not matter can be left out")),
+        Some(argument) if placed > 0 => {
+            Err(scanner.error(argument.at.clone(), "this argument is not placed, but others are").help(
+                "expected `@ REGISTER` or `@ sp+OFFSET`; an argument that does not matter can be left out",
+            ))
+        }
         _ => Ok(arguments),
     }
 }
@@ -144,7 +146,9 @@ fn place(scanner: &mut Scanner<'_>) -> Result<Written, SpecError> {
         let start = scanner.start();
         return match scanner.next()? {
             Token::Number(offset) if offset <= 4096 => Ok(Written::Stack(u32::try_from(offset).unwrap_or(0))),
-            _ => Err(scanner.error(start..scanner.end(), "no offset of a stack slot").help("expected a number up to 4096")),
+            _ => Err(scanner
+                .error(start..scanner.end(), "no offset of a stack slot")
+                .help("expected a number up to 4096")),
         };
     }
     let mut registers = vec![first.to_owned()];
@@ -168,8 +172,10 @@ mod tests {
 
     #[test]
     fn signatures_are_read_as_c_writes_them() {
-        let read = parsed("int llama_context::process_ubatch(llama_context* this, const llama_ubatch & ubatch, float x[3])")
-            .unwrap();
+        let read = parsed(
+            "int llama_context::process_ubatch(llama_context* this, const llama_ubatch & ubatch, float x[3])",
+        )
+        .unwrap();
         assert_eq!(read.name, "llama_context::process_ubatch");
         assert_eq!(read.argument_names(), ["this", "ubatch", "x"]);
         let types: Vec<String> = read.arguments.iter().map(|argument| argument.r#type.to_string()).collect();

@@ -135,7 +135,8 @@ impl Text {
         let mut at = first;
         while let Some((before, after)) = rest.split_once("${") {
             value.push_str(before);
-            let (name, after) = after.split_once('}').ok_or_else(|| self.error(at..at + 2, "`${` without `}`"))?;
+            let (name, after) =
+                after.split_once('}').ok_or_else(|| self.error(at..at + 2, "`${` without `}`"))?;
             let word = words.iter().find(|(known, _)| **known == *name);
             let (_, word) = word.ok_or_else(|| {
                 let known: Vec<&str> = words.iter().map(|(name, _)| &**name).collect();

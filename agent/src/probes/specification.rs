@@ -12,7 +12,7 @@ use super::document::{Document, Words};
 use super::signature::Signature;
 use super::source::{Source, SpecError, Text};
 use super::types::{TensorRule, Types};
-use crate::event::{OpClass, ProbeInfo};
+use crate::event::ProbeInfo;
 
 /// Numbers and the words they stand for.
 pub(super) type Table = BTreeMap<i128, Arc<str>>;
@@ -44,10 +44,8 @@ pub(super) struct Scope {
 /// A probe.
 #[derive(Debug)]
 pub struct Probe {
-    /// Its name, before `${…}` in it is replaced.
+    /// Its name; of several, the first and how many more.
     pub name: Arc<str>,
-    /// What it does.
-    pub class: OpClass,
     /// Which mapped files it looks into.
     pub files: Files,
     /// Its shapes: the first that applies is used.
@@ -80,6 +78,8 @@ pub(super) struct Instance {
     /// Whether exceptions may leave it; none: as its symbol says.
     pub(super) unwinds: Option<bool>,
     pub(super) has_duration: bool,
+    /// Calls for which this is 0 are none of the probe's.
+    pub(super) condition: Option<Text>,
     pub(super) signature: Signature,
     pub(super) tensors: Vec<(Arc<str>, Text, TensorRule)>,
     pub(super) fields: Vec<(Arc<str>, Field)>,
@@ -104,10 +104,30 @@ pub(super) enum Condition {
 }
 
 impl Probe {
+    /// What is the same for all its calls; for those of its first function, where `each` repeats it.
+    #[must_use]
+    pub fn info(&self) -> Option<&ProbeInfo> {
+        let mut instances = self.variants.iter().flat_map(|variant| &variant.instances);
+        instances.next().map(|instance| &*instance.info)
+    }
+
     /// How many shapes it has.
     #[must_use]
     pub fn variants(&self) -> usize {
         self.variants.len()
+    }
+
+    /// The names of its functions: more than one where `each` repeats it under several.
+    #[must_use]
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let instances = self.variants.iter().flat_map(|variant| &variant.instances);
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for instance in instances {
+            if !names.contains(&instance.info.name) {
+                names.push(instance.info.name.clone());
+            }
+        }
+        names
     }
 
     /// All symbols that are looked for, sorted.
@@ -132,13 +152,19 @@ impl Specification {
         if engine.value.is_empty() {
             return Err(engine.error_whole("an engine without a name"));
         }
-        let files = Files { libraries: spell::globs(&source, &document.libraries)?, executable: document.executable };
+        let files =
+            Files { libraries: spell::globs(&source, &document.libraries)?, executable: document.executable };
         let mut probes: Vec<Probe> = Vec::new();
         for probe in &document.probe {
             let spelled = spell::probe(&source, &engine.value.as_str().into(), &files, probe.get_ref())?;
-            if probes.iter().any(|other| other.name == spelled.name) {
-                let message = format!("a second probe `{}`", spelled.name);
-                return Err(source.error(probe.get_ref().name.span(), message).help("shapes of one probe are its `[[probe.variant]]`s"));
+            let names = spelled.names();
+            if let Some(name) =
+                names.iter().find(|name| probes.iter().any(|other| other.names().contains(*name)))
+            {
+                let message = format!("a second probe `{name}`");
+                return Err(source
+                    .error(probe.get_ref().name.span(), message)
+                    .help("shapes of one probe are its `[[probe.variant]]`s"));
             }
             probes.push(spelled);
         }
@@ -158,15 +184,31 @@ impl Specification {
     }
 }
 
-/// A name that becomes an attribute's or a field's: lower case, digits, `_`.
-pub(super) fn name(source: &Source, words: &Words) -> Result<Arc<str>, SpecError> {
-    let name = words.get_ref();
+/// The name of a probe: a word, or a path as C++ and Rust write it.
+fn probe_name(source: &Source, words: &Words, name: &str) -> Result<Arc<str>, SpecError> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_:.-".contains(letter);
+    named(source, words, name, is_plain, "letters, digits, `_`, `:`, `.` and `-`")
+}
+
+/// A name that becomes a field of logs.
+fn value_name(source: &Source, words: &Words) -> Result<Arc<str>, SpecError> {
     let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
-    if !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain) {
-        return Ok(name.as_str().into());
+    named(source, words, words.get_ref(), is_plain, "lower-case letters, digits and `_`")
+}
+
+fn named(
+    source: &Source,
+    words: &Words,
+    name: &str,
+    is_plain: impl Fn(char) -> bool,
+    plain: &str,
+) -> Result<Arc<str>, SpecError> {
+    const MOST: usize = 96;
+    if !name.is_empty() && name.len() <= MOST && name.chars().all(is_plain) {
+        return Ok(name.into());
     }
-    let message = format!("`{name}` is no name of a value");
-    Err(source.error(words.span(), message).help("expected lower-case letters, digits and `_`, 64 at most"))
+    let error = source.error(words.span(), format!("`{name}` is no name"));
+    Err(error.help(format!("expected {plain}, {MOST} at most")))
 }
 
 #[cfg(test)]

@@ -152,10 +152,20 @@ impl std::fmt::Display for Type {
 
 /// Words that may stand before or after a type and say nothing about where it lies.
 const QUALIFIERS: [&str; 10] = [
-    "const", "volatile", "struct", "enum", "class", "union", "typename", "restrict", "__restrict", "__restrict__",
+    "const",
+    "volatile",
+    "struct",
+    "enum",
+    "class",
+    "union",
+    "typename",
+    "restrict",
+    "__restrict",
+    "__restrict__",
 ];
 /// The words of which C's own types are made.
-const KEYWORDS: [&str; 9] = ["unsigned", "signed", "long", "short", "int", "char", "float", "double", "__int128"];
+const KEYWORDS: [&str; 9] =
+    ["unsigned", "signed", "long", "short", "int", "char", "float", "double", "__int128"];
 /// Pointers to pointers, and arrays of arrays, at most.
 const DEPTH: usize = 8;
 
@@ -188,7 +198,11 @@ pub(super) fn arrays(scanner: &mut Scanner<'_>, mut of: Type) -> Result<Type, Sp
             Token::Number(count) if (1..=1 << 20).contains(&count) && counts.len() < DEPTH => {
                 counts.push(u32::try_from(count).unwrap_or(1));
             }
-            _ => return Err(scanner.error(start..scanner.end(), "no length of an array").help("expected a number from 1 to 1048576")),
+            _ => {
+                return Err(scanner
+                    .error(start..scanner.end(), "no length of an array")
+                    .help("expected a number from 1 to 1048576"));
+            }
         }
         scanner.expect("]")?;
     }
@@ -232,7 +246,7 @@ fn base(scanner: &mut Scanner<'_>) -> Result<Type, SpecError> {
 /// A name with `::` and template arguments; spaces are left out, except between words.
 pub(super) fn qualified(scanner: &mut Scanner<'_>, what: &str) -> Result<String, SpecError> {
     let mut name = String::new();
-    if scanner.takes("::")? {}
+    scanner.takes("::")?;
     loop {
         if scanner.takes("~")? {
             name.push('~');
@@ -260,8 +274,11 @@ pub(super) fn qualified(scanner: &mut Scanner<'_>, what: &str) -> Result<String,
 fn spelled(words: &[&str]) -> Option<Type> {
     let count = |wanted: &str| words.iter().filter(|word| **word == wanted).count();
     let (unsigned, signed, long, short) = (count("unsigned"), count("signed"), count("long"), count("short"));
-    let bases: Vec<&str> =
-        words.iter().copied().filter(|word| ["int", "char", "float", "double", "__int128"].contains(word)).collect();
+    let bases: Vec<&str> = words
+        .iter()
+        .copied()
+        .filter(|word| ["int", "char", "float", "double", "__int128"].contains(word))
+        .collect();
     if unsigned + signed > 1 || short > 1 || long > 2 || bases.len() > 1 || short * long > 0 {
         return None;
     }
@@ -271,7 +288,13 @@ fn spelled(words: &[&str]) -> Option<Type> {
         ("int", 0, 0) => integer(4),
         ("int", 0, _) => integer(2),
         ("int", _, _) => integer(8),
-        ("char", 0, 0) => if has_sign { integer(1) } else { Some(Type::Char) },
+        ("char", 0, 0) => {
+            if has_sign {
+                integer(1)
+            } else {
+                Some(Type::Char)
+            }
+        }
         ("__int128", 0, 0) => integer(16),
         ("float", 0, 0) if !has_sign => Some(Type::Float { bytes: 4 }),
         ("double", 0, 0) if !has_sign => Some(Type::Float { bytes: 8 }),

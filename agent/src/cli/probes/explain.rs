@@ -26,7 +26,9 @@ pub(super) fn execute(arguments: &Arguments) -> Result<ExitCode, Error> {
             let is_wanted = |name: &str| name == arguments.name;
             let own = specification.explain(probe);
             found.extend(own.into_iter().filter(|one| {
-                is_wanted(&full) || is_wanted(&probe.name) || is_wanted(&one.probe)
+                is_wanted(&full)
+                    || is_wanted(&probe.name)
+                    || is_wanted(&one.probe)
                     || one.symbols.iter().any(|symbol| is_wanted(symbol))
             }));
         }
@@ -44,7 +46,10 @@ pub(super) fn execute(arguments: &Arguments) -> Result<ExitCode, Error> {
 
 fn text(explanation: &Explanation) -> String {
     let Explanation { engine, probe, op, symbols, signature, places } = explanation;
-    let mut text = format!("{engine}/{probe}  op={op}\n  symbol     {}\n  signature  {signature}\n", symbols.join("\n             "));
+    let mut text = format!(
+        "{engine}/{probe}  op={op}\n  symbol     {}\n  signature  {signature}\n",
+        symbols.join("\n             ")
+    );
     for place in places {
         text.push_str(&on_arch(place));
     }
@@ -61,7 +66,9 @@ fn on_arch(places: &Places) -> String {
         .iter()
         .map(|argument| vec![argument.name.clone(), argument.place.clone(), argument.r#type.clone()])
         .collect();
-    rows.extend(places.result_address.iter().map(|place| vec!["(address of the result)".to_owned(), place.clone()]));
+    rows.extend(
+        places.result_address.iter().map(|place| vec!["(address of the result)".to_owned(), place.clone()]),
+    );
     rows.extend(places.result.iter().map(|place| vec!["return".to_owned(), place.clone()]));
     text.push_str(&aligned(&rows, 4));
     for (when, steps) in [("at the entry", &places.entry), ("at the return", &places.exit)] {

@@ -90,7 +90,12 @@ impl Next {
     }
 }
 
-fn classify(types: &Types, r#type: &Type, signature: &Signature, at: Range<usize>) -> Result<Class, SpecError> {
+fn classify(
+    types: &Types,
+    r#type: &Type,
+    signature: &Signature,
+    at: Range<usize>,
+) -> Result<Class, SpecError> {
     let extent = types.extent(r#type).ok_or_else(|| unknown(types, r#type, signature, at.clone()))?;
     let (size, align) = (extent.size, extent.align);
     Ok(match types.resolve(r#type) {

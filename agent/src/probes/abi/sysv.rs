@@ -21,7 +21,7 @@ enum Class {
     Pieces(Vec<Piece>),
     /// The stack.
     Memory { size: u32, align: u32 },
-    /// `long double`: the stack, but as a result `st0`.
+    /// `long double`, also alone in a struct: the stack, but as a result `st0`.
     Extended,
     /// Its address, in a general register.
     Address,
@@ -109,7 +109,12 @@ fn on_stack(stack: &mut u32, size: u32, align: u32) -> Placed {
     Placed::Stack(at)
 }
 
-fn classify(types: &Types, r#type: &Type, signature: &Signature, at: Range<usize>) -> Result<Class, SpecError> {
+fn classify(
+    types: &Types,
+    r#type: &Type,
+    signature: &Signature,
+    at: Range<usize>,
+) -> Result<Class, SpecError> {
     let extent = types.extent(r#type).ok_or_else(|| unknown(types, r#type, signature, at.clone()))?;
     let resolved = types.resolve(r#type);
     let pieces = |piece, count| Class::Pieces(vec![piece; count]);
@@ -126,13 +131,16 @@ fn classify(types: &Types, r#type: &Type, signature: &Signature, at: Range<usize
             if extent.size > 16 {
                 return Ok(memory);
             }
-            let numbers = struct_numbers(types, &of).ok_or_else(|| unknown(types, r#type, signature, at.clone()))?;
+            let numbers =
+                struct_numbers(types, &of).ok_or_else(|| unknown(types, r#type, signature, at.clone()))?;
             let mut found: Vec<Option<Piece>> = vec![None; extent.size.div_ceil(8) as usize];
             for (offset, number) in numbers {
                 let number_extent = types.extent(&number).unwrap_or(extent);
-                let is_extended = number == Type::Float { bytes: 16 };
-                if is_extended || offset % number_extent.align != 0 {
+                if offset % number_extent.align != 0 {
                     return Ok(memory);
+                }
+                if number == (Type::Float { bytes: 16 }) {
+                    return Ok(Class::Extended);
                 }
                 let piece = if matches!(number, Type::Float { .. }) { Piece::Vector } else { Piece::General };
                 for byte in (offset..offset + number_extent.size).step_by(8) {
@@ -151,7 +159,10 @@ fn classify(types: &Types, r#type: &Type, signature: &Signature, at: Range<usize
                     of.name,
                     extent.size.min(missing as u32 + 8) - 1
                 );
-                signature.text.error(at, message).help("whether numbers or floats lie there decides the register")
+                signature
+                    .text
+                    .error(at, message)
+                    .help("whether numbers or floats lie there decides the register")
             })?)
         }
         _ => pieces(Piece::General, 1),

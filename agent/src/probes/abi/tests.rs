@@ -38,7 +38,8 @@ fn flash_attention_returns_objects_and_takes_classes_by_their_address() {
 
 #[test]
 fn llama_decode_takes_its_batch_on_the_stack() {
-    let types = "[types.llama_batch]\nsize = 56\nmembers.n_tokens = \"int @ 0\"\nmembers.token = \"int* @ 8\"\n";
+    let types =
+        "[types.llama_batch]\nsize = 56\nmembers.n_tokens = \"int @ 0\"\nmembers.token = \"int* @ 8\"\n";
     let signature = "int llama_decode(llama_context* ctx, llama_batch batch)";
     assert_eq!(places(Arch::X86_64, types, signature), ["rdi", "sp+8"]);
     assert_eq!(places(Arch::Aarch64, types, signature), ["x0", "*x1"]);

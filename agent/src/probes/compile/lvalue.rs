@@ -41,7 +41,8 @@ impl Compiler<'_> {
                 if is_pointer != *is_arrow {
                     let written = if *is_arrow { "->" } else { "." };
                     let right = if *is_arrow { "." } else { "->" };
-                    let message = format!("`{written}` after a {}", if is_pointer { "pointer" } else { "value" });
+                    let message =
+                        format!("`{written}` after a {}", if is_pointer { "pointer" } else { "value" });
                     let error = text.error(of.at.end..name_at.start, message);
                     return Err(error.help(format!("expected `{right}`: its type is {type}")));
                 }
@@ -50,14 +51,19 @@ impl Compiler<'_> {
                 }
                 let value = self.through_reference(text, of.at.clone(), value)?;
                 let of = self.scope.types.r#struct(&value.r#type).ok_or_else(|| {
-                    text.error(name_at.clone(), format!("`{}` has no members that are declared", value.r#type))
-                        .help("declare them under [types]")
+                    text.error(
+                        name_at.clone(),
+                        format!("`{}` has no members that are declared", value.r#type),
+                    )
+                    .help("declare them under [types]")
                 })?;
                 self.member(text, name_at.clone(), &of, &value, name)
             }
             Node::Index { of, index } => {
                 let Node::Number(index_value) = index.node else {
-                    return Err(text.error(index.at.clone(), "an index that is no number").help("expected e.g. `[0]`"));
+                    return Err(text
+                        .error(index.at.clone(), "an index that is no number")
+                        .help("expected e.g. `[0]`"));
                 };
                 let value = self.locate(text, of, names)?;
                 let element = match self.scope.types.resolve(&value.r#type) {
@@ -67,19 +73,26 @@ impl Compiler<'_> {
                     }
                     Type::Pointer(element) => *element,
                     other => {
-                        return Err(text.error(of.at.clone(), format!("`{other}` is neither an array nor a pointer")));
+                        return Err(
+                            text.error(of.at.clone(), format!("`{other}` is neither an array nor a pointer"))
+                        );
                     }
                 };
                 let size = self.scope.types.extent(&element).map_or(0, |extent| u64::from(extent.size));
                 let offset = i32::try_from(index_value.saturating_mul(size));
                 let (Ok(offset), 1..) = (offset, size) else {
-                    return Err(text.error(index.at.clone(), format!("element {index_value} of `{element}` cannot be reached")));
+                    return Err(text.error(
+                        index.at.clone(),
+                        format!("element {index_value} of `{element}` cannot be reached"),
+                    ));
                 };
                 let start = self.elements(text, of.at.clone(), value, element)?;
                 let place = start.place.member(offset).map_err(|error| self.refused(text, at, error))?;
                 Ok(Located { place, ..start })
             }
-            _ => Err(text.error(at, "this is computed, and lies nowhere").help("expected an argument or a member")),
+            _ => Err(text
+                .error(at, "this is computed, and lies nowhere")
+                .help("expected an argument or a member")),
         }
     }
 
@@ -97,7 +110,13 @@ impl Compiler<'_> {
         }
     }
 
-    fn name(&self, text: &Text, at: Range<usize>, name: &str, names: Names<'_>) -> Result<Located, SpecError> {
+    fn name(
+        &self,
+        text: &Text,
+        at: Range<usize>,
+        name: &str,
+        names: Names<'_>,
+    ) -> Result<Located, SpecError> {
         if let Names::Members { of, at: value } = names {
             return self.member(text, at, of, value, name);
         }
@@ -137,14 +156,20 @@ impl Compiler<'_> {
     ) -> Result<Located, SpecError> {
         let member = Types::member(of, name).ok_or_else(|| {
             let known: Vec<&str> = of.members.iter().map(|member| &*member.name).collect();
-            text.error(at.clone(), format!("`{name}` is no member of {}", of.name)).help(expected("one of", &known))
+            text.error(at.clone(), format!("`{name}` is no member of {}", of.name))
+                .help(expected("one of", &known))
         })?;
         let place = value.place.member(member.offset).map_err(|error| self.refused(text, at, error))?;
         Ok(Located { phase: value.phase, place, r#type: member.r#type.clone() })
     }
 
     /// What a pointer points to.
-    pub(super) fn follow(&mut self, text: &Text, at: Range<usize>, value: Located) -> Result<Located, SpecError> {
+    pub(super) fn follow(
+        &mut self,
+        text: &Text,
+        at: Range<usize>,
+        value: Located,
+    ) -> Result<Located, SpecError> {
         let value = self.through_reference(text, at.clone(), value)?;
         let Type::Pointer(to) = self.scope.types.resolve(&value.r#type) else {
             return Err(text.error(at, format!("`{}` is no pointer", value.r#type)));
@@ -165,7 +190,13 @@ impl Compiler<'_> {
         }
     }
 
-    fn dereference(&mut self, text: &Text, at: Range<usize>, value: Located, to: Type) -> Result<Located, SpecError> {
+    fn dereference(
+        &mut self,
+        text: &Text,
+        at: Range<usize>,
+        value: Located,
+        to: Type,
+    ) -> Result<Located, SpecError> {
         let purpose = text.value.get(at.clone()).unwrap_or_default().to_owned();
         let place = self.fetch(value.phase).dereference(&value.place, &purpose);
         let place = place.map_err(|error| self.refused(text, at, error))?;

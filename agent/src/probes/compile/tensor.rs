@@ -137,7 +137,10 @@ impl Compiler<'_> {
         let expression = Expression::parse(text)?;
         if let Node::List(sizes) = &expression.node {
             if sizes.len() > ELEMENTS as usize {
-                return Err(text.error(expression.at.clone(), format!("{} dimensions; {ELEMENTS} are possible", sizes.len())));
+                return Err(text.error(
+                    expression.at.clone(),
+                    format!("{} dimensions; {ELEMENTS} are possible", sizes.len()),
+                ));
             }
             let sizes = sizes.iter().map(|size| self.number(text, size, names));
             return Ok(Shape::List(sizes.collect::<Result<_, _>>()?));
@@ -154,13 +157,16 @@ impl Compiler<'_> {
         let value = self.through_reference(text, of.at.clone(), value)?;
         let resolved = self.scope.types.resolve(&value.r#type);
         if count.is_none() && !matches!(resolved, Type::Array(..)) {
-            return Err(text
-                .error(of.at.clone(), format!("`{resolved}` is no shape"))
-                .help("expected `[a, b]`, an array, or the first elements behind a pointer: `sizes[..rank]`"));
+            return Err(text.error(of.at.clone(), format!("`{resolved}` is no shape")).help(
+                "expected `[a, b]`, an array, or the first elements behind a pointer: `sizes[..rank]`",
+            ));
         }
         let element = self.element(text, of.at.clone(), &value)?;
-        let Type::Integer { bytes: bytes @ (1 | 2 | 4 | 8), signed } = self.scope.types.resolve(&element) else {
-            return Err(text.error(of.at.clone(), format!("sizes of type `{element}`")).help("expected integers"));
+        let Type::Integer { bytes: bytes @ (1 | 2 | 4 | 8), signed } = self.scope.types.resolve(&element)
+        else {
+            return Err(text
+                .error(of.at.clone(), format!("sizes of type `{element}`"))
+                .help("expected integers"));
         };
         if let (None, Type::Array(_, length @ 9..)) = (count, &resolved) {
             return Err(text.error(of.at.clone(), format!("{length} dimensions; {ELEMENTS} are possible")));
@@ -171,7 +177,9 @@ impl Compiler<'_> {
             None => (FIXED, None),
             Some((count, Node::Number(number))) => {
                 if *number > capacity.into() {
-                    return Err(text.error(count.at.clone(), format!("{number} dimensions; {capacity} are possible")));
+                    return Err(
+                        text.error(count.at.clone(), format!("{number} dimensions; {capacity} are possible"))
+                    );
                 }
                 capacity = *number as u8;
                 (FIXED, None)
@@ -210,7 +218,9 @@ impl Compiler<'_> {
             return Err(text.error_whole(format!("`{}` is no element type", text.value)).help(known()));
         };
         match table.values().find(|word| dtype::find(word).is_none()) {
-            Some(word) => Err(text.error_whole(format!("`{word}` in this table is no element type")).help(known())),
+            Some(word) => {
+                Err(text.error_whole(format!("`{word}` in this table is no element type")).help(known()))
+            }
             None => Ok(Dtype::Coded(number, table)),
         }
     }
@@ -222,7 +232,9 @@ impl Compiler<'_> {
             let wanted = Wanted { kind: kind::ARRAY, size: 8, capacity, count_read: FIXED, condition: None };
             let place = value.place.member(offset);
             let fetch = compiler.fetch(value.phase);
-            place.and_then(|place| fetch.read(&place, wanted, &purpose)).map(|output| (output.read, output.at))
+            place
+                .and_then(|place| fetch.read(&place, wanted, &purpose))
+                .map(|output| (output.read, output.at))
         };
         let sizes = window(self, torch::SIZES_AT, torch::SIZES_WORDS);
         let sizes = sizes.map_err(|error| self.refused(text, at.clone(), error))?;
@@ -254,12 +266,20 @@ impl Compiler<'_> {
         let fetch = self.fetch(window.phase);
         let mut layout = |shift: u8| {
             let at = torch::SIZES_AT + 8 * i32::from(shift);
-            let rank = fetch.read(&window.place.member(at)?, Wanted::scalar(8), &format!("{}: rank", window.purpose))?;
+            let rank = fetch.read(
+                &window.place.member(at)?,
+                Wanted::scalar(8),
+                &format!("{}: rank", window.purpose),
+            )?;
             let sizes = fetch.dereference(&window.place.member(at + 8)?, &window.purpose)?;
             let condition = Some((condition::MORE_THAN, rank.read, torch::INLINE as u64));
             let capacity = ELEMENTS as u8;
             let wanted = Wanted { kind: kind::ARRAY, size: 8, capacity, count_read: rank.read, condition };
-            let output = fetch.read(&sizes, wanted, &format!("{}: sizes of more than 5 dimensions", window.purpose))?;
+            let output = fetch.read(
+                &sizes,
+                wanted,
+                &format!("{}: sizes of more than 5 dimensions", window.purpose),
+            )?;
             Ok(Heap { read: output.read, at: output.at })
         };
         let [first, second] = torch::LAYOUTS;

@@ -44,7 +44,12 @@ impl Compiler<'_> {
         }
     }
 
-    fn located_field(&mut self, text: &Text, expression: &Expression, value: Located) -> Result<Value, SpecError> {
+    fn located_field(
+        &mut self,
+        text: &Text,
+        expression: &Expression,
+        value: Located,
+    ) -> Result<Value, SpecError> {
         let at = expression.at.clone();
         let is_char = |types: &crate::probes::types::Types, of: &Type| types.resolve(of) == Type::Char;
         let value = self.through_reference(text, at.clone(), value)?;
@@ -161,7 +166,9 @@ impl Compiler<'_> {
         let value = self.locate(text, of, names)?;
         let element = self.element(text, of.at.clone(), &value)?;
         if self.scope.types.resolve(&element) != Type::Char {
-            return Err(text.error(at, format!("an array of `{element}` is no field")).help("expected one of `char`"));
+            return Err(text
+                .error(at, format!("an array of `{element}` is no field"))
+                .help("expected one of `char`"));
         }
         let capacity = self.capacity(&value, TEXT_BYTES);
         let start = self.elements(text, of.at.clone(), value, element)?;
@@ -200,7 +207,12 @@ impl Compiler<'_> {
     }
 
     /// Characters up to a NUL.
-    fn characters(&mut self, text: &Text, at: Range<usize>, value: Located) -> Result<reader::Text, SpecError> {
+    fn characters(
+        &mut self,
+        text: &Text,
+        at: Range<usize>,
+        value: Located,
+    ) -> Result<reader::Text, SpecError> {
         let capacity = self.capacity(&value, TEXT_BYTES);
         let start = self.elements(text, at.clone(), value, Type::Char)?;
         let wanted = Wanted { kind: kind::STRING, size: 1, capacity, count_read: FIXED, condition: None };

@@ -56,7 +56,8 @@ impl Elements {
         let count = match &self.count {
             None => capacity,
             Some(count) => {
-                let count = usize::try_from(count.read(payloads)?).map_err(|_negative| Missing::Unreadable)?;
+                let count =
+                    usize::try_from(count.read(payloads)?).map_err(|_negative| Missing::Unreadable)?;
                 if count > capacity {
                     return Err(Missing::Unreadable);
                 }

@@ -53,12 +53,13 @@ impl Torch {
                 sizes.get(shift + 1..shift + 1 + rank)?.to_vec()
             } else {
                 let heap = self.heap?.get(number).copied()?;
-                let all = self.words(payloads, (heap.read, heap.at), gpu_agent_ebpf_abi::MAX_ELEMENTS).ok()?;
+                let all =
+                    self.words(payloads, (heap.read, heap.at), gpu_agent_ebpf_abi::MAX_ELEMENTS).ok()?;
                 all.get(..rank)?.to_vec()
             };
-            let product = found.iter().try_fold(1_i64, |product, size| {
-                product.checked_mul(i64::try_from(*size).ok()?)
-            })?;
+            let product = found
+                .iter()
+                .try_fold(1_i64, |product, size| product.checked_mul(i64::try_from(*size).ok()?))?;
             let dtype = i128::from(*elements.get(shift + 1)? as u16);
             (u64::try_from(product).ok()? == *elements.get(shift)?).then_some((found, dtype))
         });
@@ -72,7 +73,12 @@ impl Torch {
         }
     }
 
-    fn words(&self, payloads: &Payloads<'_>, (read, at): (u8, u16), count: usize) -> Result<Vec<u64>, Missing> {
+    fn words(
+        &self,
+        payloads: &Payloads<'_>,
+        (read, at): (u8, u16),
+        count: usize,
+    ) -> Result<Vec<u64>, Missing> {
         let bytes = payloads.bytes(self.phase, read, at, count * 8)?;
         let words = bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
         Ok(words.collect())

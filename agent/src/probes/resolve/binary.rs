@@ -38,7 +38,8 @@ struct Opened<'a> {
 
 impl Binaries for Elf<'_> {
     fn open<'a>(&'a self, candidate: &Candidate) -> Result<Box<dyn Binary + 'a>, String> {
-        let image = Image::open(&candidate.path, candidate.shown.clone()).map_err(|error| error.to_string())?;
+        let image =
+            Image::open(&candidate.path, candidate.shown.clone()).map_err(|error| error.to_string())?;
         Ok(Box::new(Opened { image, cache: self.cache }))
     }
 }

@@ -38,7 +38,8 @@ impl<'a> Search<'a> {
         candidates: &'a [Candidate],
         binaries: &'a dyn Binaries,
     ) -> Self {
-        let files = candidates.iter().map(|candidate| File { candidate, wanted: HashMap::new(), opened: None });
+        let files =
+            candidates.iter().map(|candidate| File { candidate, wanted: HashMap::new(), opened: None });
         Self { specifications, binaries, files: files.collect() }
     }
 

@@ -38,11 +38,15 @@ pub(super) fn probe(
     resolution: &mut Resolution,
 ) {
     let place = Place { search, specification, probe, options };
-    let files: Vec<&File<'_>> = search.files.iter().filter(|file| probe.files.contain(file.candidate)).collect();
+    let files: Vec<&File<'_>> =
+        search.files.iter().filter(|file| probe.files.contain(file.candidate)).collect();
     let outcomes: Vec<Outcome> = files.iter().map(|file| place.in_file(file)).collect();
     let is_found = outcomes.iter().any(|outcome| !outcome.found.is_empty());
-    let miss = |name: &Arc<str>, file, why| {
-        Missing { engine: specification.engine.clone(), probe: name.clone(), file, why }
+    let miss = |name: &Arc<str>, file, why| Missing {
+        engine: specification.engine.clone(),
+        probe: name.clone(),
+        file,
+        why,
     };
     if files.is_empty() {
         resolution.missing.push(miss(&probe.name, None, Why::NoFile(probe.files.clone())));
@@ -58,32 +62,29 @@ pub(super) fn probe(
         }
         resolution.found.extend(outcome.found);
         if !outcome.planned.is_empty() {
-            plan(resolution, file).probes.extend(outcome.planned);
+            extend(&mut resolution.plans, file, outcome.planned);
         }
     }
 }
 
-/// The plan of a file.
-fn plan<'a>(resolution: &'a mut Resolution, file: &File<'_>) -> &'a mut Plan {
+/// Adds probes to the plan of a file.
+fn extend(plans: &mut Vec<Plan>, file: &File<'_>, probes: Vec<Planned>) {
     let candidate = file.candidate;
-    let known = resolution.plans.iter().position(|plan| plan.file == candidate.path);
-    let index = known.unwrap_or(resolution.plans.len());
-    if known.is_none() {
-        resolution.plans.push(Plan {
+    match plans.iter_mut().find(|plan| plan.file == candidate.path) {
+        Some(plan) => plan.probes.extend(probes),
+        None => plans.push(Plan {
             file: candidate.path.clone(),
             shown: candidate.shown.clone(),
             load_bias: candidate.load_bias,
-            probes: Vec::new(),
-        });
+            probes,
+        }),
     }
-    &mut resolution.plans[index]
 }
 
 impl Place<'_> {
     /// The first variant that applies to a file.
     fn in_file(&self, file: &File<'_>) -> Outcome {
         let mut outcome = Outcome::default();
-        let mut reasons = Vec::new();
         let opened = match file.opened() {
             Ok(opened) => opened,
             Err(error) => {
@@ -91,21 +92,40 @@ impl Place<'_> {
                 return outcome;
             }
         };
-        for variant in &self.probe.variants {
-            if let Some(why) = self.fails(variant, file, opened) {
-                reasons.push(Why::Condition(why));
+        let fails: Vec<Option<String>> =
+            self.probe.variants.iter().map(|variant| self.fails(variant, file, opened)).collect();
+        for name in self.probe.names() {
+            self.named(&name, &fails, file, opened, &mut outcome);
+        }
+        outcome
+    }
+
+    /// The first variant in which a function of one name is there: `each` may give a probe several names.
+    fn named(
+        &self,
+        name: &Arc<str>,
+        fails: &[Option<String>],
+        file: &File<'_>,
+        opened: &Opened<'_>,
+        outcome: &mut Outcome,
+    ) {
+        let mut reasons = Vec::new();
+        for (variant, fails) in self.probe.variants.iter().zip(fails) {
+            if let Some(why) = fails {
+                reasons.push(Why::Condition(why.clone()));
                 continue;
             }
-            let outcome = self.variant(variant, file, opened);
+            let own = self.variant(variant, name, file, opened);
             let is_there = |why: &Why| !matches!(why, Why::NoSymbol(_));
-            if !outcome.found.is_empty() || outcome.missing.iter().any(|(_, why)| is_there(why)) {
-                return outcome;
+            if !own.found.is_empty() || own.missing.iter().any(|(_, why)| is_there(why)) {
+                outcome.found.extend(own.found);
+                outcome.planned.extend(own.planned);
+                outcome.missing.extend(own.missing);
+                return;
             }
-            reasons.extend(outcome.missing.into_iter().map(|(_, why)| why));
+            reasons.extend(own.missing.into_iter().map(|(_, why)| why));
         }
-        let why = joined(reasons);
-        outcome.missing.push((self.probe.name.clone(), why));
-        outcome
+        outcome.missing.push((name.clone(), joined(reasons)));
     }
 
     /// Why the conditions of a variant do not hold, if so.
@@ -119,8 +139,13 @@ impl Place<'_> {
                         self.search.files.iter().any(|other| other.is_named(library) && is_in(other))
                     }
                 };
-                let place = library.as_deref().map_or_else(|| "it".to_owned(), |library| format!("`{library}`"));
-                let why = if *present { format!("{place} has no {pattern}") } else { format!("{place} has {pattern}") };
+                let place =
+                    library.as_deref().map_or_else(|| "it".to_owned(), |library| format!("`{library}`"));
+                let why = if *present {
+                    format!("{place} has no {pattern}")
+                } else {
+                    format!("{place} has {pattern}")
+                };
                 (is_there != *present).then_some(why)
             }
             Condition::Mapped { library, present } => {
@@ -138,9 +163,9 @@ impl Place<'_> {
         })
     }
 
-    fn variant(&self, variant: &Variant, file: &File<'_>, opened: &Opened<'_>) -> Outcome {
+    fn variant(&self, variant: &Variant, name: &Arc<str>, file: &File<'_>, opened: &Opened<'_>) -> Outcome {
         let mut outcome = Outcome::default();
-        for instance in &variant.instances {
+        for instance in variant.instances.iter().filter(|instance| instance.info.name == *name) {
             let functions = match functions(instance, file) {
                 Ok(functions) => functions,
                 Err(why) => {

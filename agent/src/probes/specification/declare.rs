@@ -52,7 +52,8 @@ impl Scope {
         scanner.expect_end()?;
         match self.types.extent(&found) {
             Some(_) => Ok(found),
-            None => Err(text.error_whole(format!("the size of `{found}` is not known here"))
+            None => Err(text
+                .error_whole(format!("the size of `{found}` is not known here"))
                 .help("another name can be given to types that are declared before it")),
         }
     }
@@ -60,13 +61,16 @@ impl Scope {
     fn structure(&self, source: &Source, name: &Words, entry: &TypeEntry) -> Result<Struct, SpecError> {
         let size = *entry.size.get_ref();
         if size == 0 || size > MOST_BYTES {
-            return Err(source.error(entry.size.span(), format!("a struct of {size} bytes")).help("expected 1 to 1048576"));
+            return Err(source
+                .error(entry.size.span(), format!("a struct of {size} bytes"))
+                .help("expected 1 to 1048576"));
         }
         let mut members = Vec::new();
         let mut natural_align = 1;
         for (member_name, words) in in_order(&entry.members) {
             let member = self.member(source, member_name, words, size)?;
-            natural_align = natural_align.max(self.types.extent(&member.r#type).map_or(1, |extent| extent.align));
+            natural_align =
+                natural_align.max(self.types.extent(&member.r#type).map_or(1, |extent| extent.align));
             members.push(member);
         }
         members.sort_by_key(|member| member.offset);
@@ -81,7 +85,15 @@ impl Scope {
         let tensor = entry.tensor.as_ref();
         let tensor = tensor.map(|rule| tensor_rule(source, rule.get_ref(), rule.span())).transpose()?;
         let text = entry.text.as_ref().map(|text| Text::new(source, text));
-        Ok(Struct { name: type_name(source, name)?, size, align, is_class: entry.class, members, tensor, text })
+        Ok(Struct {
+            name: type_name(source, name)?,
+            size,
+            align,
+            is_class: entry.class,
+            members,
+            tensor,
+            text,
+        })
     }
 
     /// `TYPE @ OFFSET`.
@@ -95,7 +107,9 @@ impl Scope {
         let is_before = scanner.takes("-")?;
         let start = scanner.start();
         let super::super::scan::Token::Number(number) = scanner.next()? else {
-            return Err(scanner.error(start..scanner.end().max(start + 1), "no offset").help("expected the member's offset in bytes"));
+            return Err(scanner
+                .error(start..scanner.end().max(start + 1), "no offset")
+                .help("expected the member's offset in bytes"));
         };
         let at = start..scanner.end();
         scanner.expect_end()?;
@@ -104,7 +118,9 @@ impl Scope {
         let offset = if is_before { -offset } else { offset };
         let Some(extent) = self.types.extent(&r#type) else {
             let message = format!("the size of `{}` is not known here", r#type);
-            return Err(text.error(0..type_end, message).help("declare it before this type, or use a pointer to it"));
+            return Err(text
+                .error(0..type_end, message)
+                .help("declare it before this type, or use a pointer to it"));
         };
         let end = i64::from(offset) + i64::from(extent.size);
         if end > i64::from(size) {

@@ -7,23 +7,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cupti_sys::{
-    ALLOC_DRIVER, ALLOC_RUNTIME, DriverCbid, LAUNCH_DRIVER, LAUNCH_RUNTIME, MEMCPY_DRIVER, MEMCPY_RUNTIME, MEMSET_DRIVER,
-    MEMSET_RUNTIME, MODULE_DRIVER, MODULE_RUNTIME, RuntimeCbid, SYNC_DRIVER, SYNC_RUNTIME,
+    ALLOC_DRIVER, ALLOC_RUNTIME, DriverCbid, LAUNCH_DRIVER, LAUNCH_RUNTIME, MEMCPY_DRIVER, MEMCPY_RUNTIME,
+    MEMSET_DRIVER, MEMSET_RUNTIME, MODULE_DRIVER, MODULE_RUNTIME, RuntimeCbid, SYNC_DRIVER, SYNC_RUNTIME,
 };
 use toml::Spanned;
 
 use super::super::document::{
-    self, ApiEntry, ConditionEntry, FieldEntry, Matches, Named, OneOrMore, Short, TensorEntry, Words, in_order,
+    self, Api, ConditionEntry, FieldEntry, Matches, Named, OneOrMore, Short, TensorEntry, Words, in_order,
 };
 use super::super::signature::Signature;
 use super::super::source::{Source, SpecError, Text, expected};
 use super::super::types::TensorRule;
 use super::declare::tensor_rule;
-use super::{Condition, Field, Files, Instance, Probe, Variant, name};
+use super::{Condition, Field, Files, Instance, Probe, Variant, probe_name, value_name};
 use crate::event::{ApiFunction, OpClass, ProbeInfo};
 
 /// Repetitions of one probe, at most.
 const MOST_INSTANCES: usize = 256;
+
+/// Functions of CUDA that probes may name.
+const DRIVER: [&[DriverCbid]; 6] =
+    [LAUNCH_DRIVER, MEMCPY_DRIVER, MEMSET_DRIVER, ALLOC_DRIVER, SYNC_DRIVER, MODULE_DRIVER];
+const RUNTIME: [&[RuntimeCbid]; 6] =
+    [LAUNCH_RUNTIME, MEMCPY_RUNTIME, MEMSET_RUNTIME, ALLOC_RUNTIME, SYNC_RUNTIME, MODULE_RUNTIME];
 
 /// Words for `${…}`.
 type Bindings = Vec<(Arc<str>, Arc<str>)>;
@@ -59,7 +65,15 @@ pub(super) fn probe(
         .into_iter()
         .map(|shape| Shape { source, engine, class, entry, shape }.variant())
         .collect::<Result<_, _>>()?;
-    Ok(Probe { name: entry.name.get_ref().as_str().into(), class, files, variants })
+    let mut probe = Probe { name: entry.name.get_ref().as_str().into(), files, variants };
+    if let [first, others @ ..] = probe.names().as_slice() {
+        probe.name = if others.is_empty() {
+            first.clone()
+        } else {
+            format!("{first} and {} more", others.len()).into()
+        };
+    }
+    Ok(probe)
 }
 
 fn class(source: &Source, entry: &document::Probe) -> Result<OpClass, SpecError> {
@@ -70,9 +84,8 @@ fn class(source: &Source, entry: &document::Probe) -> Result<OpClass, SpecError>
         };
     };
     let found = OpClass::ALL.into_iter().find(|class| class.name() == op.get_ref());
-    found.ok_or_else(|| {
-        source.error(op.span(), format!("`{}` is no operation", op.get_ref())).help(classes())
-    })
+    found
+        .ok_or_else(|| source.error(op.span(), format!("`{}` is no operation", op.get_ref())).help(classes()))
 }
 
 fn classes() -> String {
@@ -110,21 +123,28 @@ impl Shape<'_> {
         let symbols = self.symbols(&signature, words)?;
         let expanded = Text::new(source, &entry.name).expand(words)?;
         let info = ProbeInfo {
-            name: super::name(source, &Spanned::new(entry.name.span(), expanded.value))?,
+            name: probe_name(source, &entry.name, &expanded.value)?,
             engine: self.engine.clone(),
             class: self.class,
             use_v1: entry.use_v1.as_ref().map(|use_v1| *use_v1.get_ref()),
-            api: entry.api.as_ref().map(|api| self::api(source, api, words)).transpose()?,
+            api: match &entry.api {
+                Some(api) => {
+                    Some(api_function(*api.get_ref(), &signature, Text::at(source, "", api.span()))?)
+                }
+                None => None,
+            },
         };
         let mut tensors = Vec::new();
         for (name, entry) in both(&entry.tensors, &shape.tensors) {
-            tensors.push((self::name(source, name)?, own_text(source, entry), tensor(source, entry, words)?));
+            tensors.push((value_name(source, name)?, own_text(source, entry), tensor(source, entry, words)?));
         }
         let mut fields = Vec::new();
         for (name, entry) in both(&entry.fields, &shape.fields) {
-            fields.push((self::name(source, name)?, field(source, entry, words)?));
+            fields.push((value_name(source, name)?, field(source, entry, words)?));
         }
+        let condition = shape.r#if.as_ref().or(entry.r#if.as_ref()).map(|text| Text::new(source, text));
         Ok(Instance {
+            condition: condition.map(|text| text.expand(words)).transpose()?,
             info: Arc::new(info),
             symbols,
             attaches_all: shape.matches.or(entry.matches) == Some(Matches::All),
@@ -164,7 +184,8 @@ impl Shape<'_> {
 
 /// The entries of a probe and those that its variant adds or replaces, in the order of the file.
 fn both<'a, T>(base: &'a Named<T>, own: &'a Named<T>) -> Vec<(&'a Words, &'a Spanned<T>)> {
-    let mut entries: Vec<_> = in_order(base).into_iter().filter(|(name, _)| !own.contains_key(*name)).collect();
+    let mut entries: Vec<_> =
+        in_order(base).into_iter().filter(|(name, _)| !own.contains_key(*name)).collect();
     entries.extend(in_order(own));
     entries
 }
@@ -173,7 +194,11 @@ fn own_text<T>(source: &Source, entry: &Spanned<T>) -> Text {
     Text::at(source, "", entry.span())
 }
 
-fn tensor(source: &Source, entry: &Spanned<Short<TensorEntry>>, words: &Bindings) -> Result<TensorRule, SpecError> {
+fn tensor(
+    source: &Source,
+    entry: &Spanned<Short<TensorEntry>>,
+    words: &Bindings,
+) -> Result<TensorRule, SpecError> {
     let rule = tensor_rule(source, entry.get_ref(), entry.span())?;
     let expand = |text: Option<Text>| text.map(|text| text.expand(words)).transpose();
     Ok(TensorRule {
@@ -236,7 +261,9 @@ fn glob(source: &Source, words: &Words) -> Result<Arc<str>, SpecError> {
     let glob = words.get_ref();
     if glob.is_empty() || glob.contains('/') {
         let message = format!("`{glob}` is no file name");
-        return Err(source.error(words.span(), message).help("expected a name without folders, in which `*` stands for any text"));
+        return Err(source
+            .error(words.span(), message)
+            .help("expected a name without folders, in which `*` stands for any text"));
     }
     Ok(glob.as_str().into())
 }
@@ -282,37 +309,37 @@ fn build_ids(source: &Source, words: &Spanned<OneOrMore>) -> Result<Vec<Arc<str>
     ids.iter()
         .map(|text| {
             let id = text.value.to_ascii_lowercase();
-            let is_hex = id.len() >= 8 && id.len() % 2 == 0 && id.chars().all(|digit| digit.is_ascii_hexdigit());
+            let is_hex =
+                id.len() >= 8 && id.len() % 2 == 0 && id.chars().all(|digit| digit.is_ascii_hexdigit());
             if is_hex {
                 return Ok(id.into());
             }
-            Err(text.error_whole(format!("`{}` is no build-id", text.value)).help("expected hexadecimal digits, as `readelf -n` shows them"))
+            Err(text
+                .error_whole(format!("`{}` is no build-id", text.value))
+                .help("expected hexadecimal digits, as `readelf -n` shows them"))
         })
         .collect()
 }
 
-fn api(source: &Source, entry: &Spanned<ApiEntry>, words: &Bindings) -> Result<ApiFunction, SpecError> {
-    let (written, is_runtime) = match (&entry.get_ref().driver, &entry.get_ref().runtime) {
-        (Some(name), None) => (name, false),
-        (None, Some(name)) => (name, true),
-        _ => return Err(source.error(entry.span(), "expected `driver = …` or `runtime = …`")),
+/// The function of CUDA that has this name, as CUPTI numbers them. The names of the runtime's callbacks end in the version that
+/// brought them in their shape; of several, the latest is taken.
+fn api_function(api: Api, signature: &Signature, at: Text) -> Result<ApiFunction, SpecError> {
+    let name = signature.name.as_str();
+    let cbid = match api {
+        Api::Driver => DRIVER.into_iter().flatten().find(|cbid| cbid.name() == Some(name)).map(|cbid| cbid.0),
+        Api::Runtime => {
+            let is_named = |cbid: &&RuntimeCbid| {
+                let shape = cbid.name().and_then(|known| known.strip_prefix(name)?.strip_prefix("_v"));
+                shape.is_some_and(|version| version.chars().all(|digit| digit.is_ascii_digit()))
+            };
+            RUNTIME.into_iter().flatten().filter(is_named).map(|cbid| cbid.0).max()
+        }
     };
-    let text = Text::new(source, written).expand(words)?;
-    let cbid = if is_runtime { runtime_callback(&text.value) } else { driver_callback(&text.value) };
+    let is_runtime = api == Api::Runtime;
     let cbid = cbid.ok_or_else(|| {
         let api = if is_runtime { "runtime" } else { "driver" };
-        text.error_whole(format!("`{}` is no callback of the {api} API that this agent knows", text.value))
-            .help(format!("expected a name of cupti_{api}_cbid.h without its prefix, e.g. cuMemAlloc_v2 or cudaMalloc_v3020"))
+        at.error_whole(format!("`{name}` is no function of the {api} API that this agent knows"))
+            .help("expected a launch, an allocation, a copy, a fill, a wait or a load of code, with its suffix (`_v2`, `_ptsz`)")
     })?;
     Ok(ApiFunction { is_runtime, cbid })
-}
-
-fn driver_callback(name: &str) -> Option<u32> {
-    let groups = [LAUNCH_DRIVER, MEMCPY_DRIVER, MEMSET_DRIVER, ALLOC_DRIVER, SYNC_DRIVER, MODULE_DRIVER];
-    groups.into_iter().flatten().find(|cbid: &&DriverCbid| cbid.name() == Some(name)).map(|cbid| cbid.0)
-}
-
-fn runtime_callback(name: &str) -> Option<u32> {
-    let groups = [LAUNCH_RUNTIME, MEMCPY_RUNTIME, MEMSET_RUNTIME, ALLOC_RUNTIME, SYNC_RUNTIME, MODULE_RUNTIME];
-    groups.into_iter().flatten().find(|cbid: &&RuntimeCbid| cbid.name() == Some(name)).map(|cbid| cbid.0)
 }

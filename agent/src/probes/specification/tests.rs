@@ -1,6 +1,7 @@
 //! Specifications that are read, and those that are refused, with the words and the place.
 
 use super::*;
+use crate::event::OpClass;
 
 /// One probe of `void f(…)` with more keys.
 fn probe(signature: &str, more: &str) -> String {
@@ -66,13 +67,18 @@ fn variants_and_repetitions_are_spelled_out() {
     let names: Vec<&str> = read.probes.iter().map(|probe| &*probe.name).collect();
     assert_eq!(names, ["reshape_and_cache", "paged_attention_v1", "decode"]);
     let attention = &read.probes[1];
-    assert_eq!(attention.class, OpClass::PagedAttention);
+    assert_eq!(attention.info().unwrap().class, OpClass::PagedAttention);
     let symbols: Vec<Vec<&str>> = attention
         .variants
         .iter()
-        .map(|variant| variant.instances.iter().flat_map(|instance| &instance.symbols).map(|name| &**name).collect())
+        .map(|variant| {
+            variant.instances.iter().flat_map(|instance| &instance.symbols).map(|name| &**name).collect()
+        })
         .collect();
-    assert_eq!(symbols, [vec!["paged_attention_v1_f16", "paged_attention_v1_bf16"], vec!["paged_attention_v1"]]);
+    assert_eq!(
+        symbols,
+        [vec!["paged_attention_v1_f16", "paged_attention_v1_bf16"], vec!["paged_attention_v1"]]
+    );
     assert_eq!(attention.variants[0].conditions.len(), 2);
     assert_eq!(attention.variants[0].instances[0].info.use_v1, Some(true));
 }
@@ -95,16 +101,28 @@ fn what_is_wrong_is_said_where_it_stands() {
         (f("tensors.key = { shape = \"sizes\" }"), (7, 26), "`i64*` is no shape"),
         (f("tensors.key = { shape = \"sizes[..rows + 1]\" }"), (7, 34), "a length that is computed"),
         (f("tensors.other = { shape = \"[rows]\" }"), (7, 17), "`other` is no argument of f"),
-        (f("tensors.Key = { of = \"key\", shape = \"[rows]\" }"), (7, 9), "`Key` is no name of a value"),
+        (f("tensors.Key = { of = \"key\", shape = \"[rows]\" }"), (7, 9), "`Key` is no name"),
         (f("symbol = \"${x}\""), (7, 11), "`x` is not declared in `each`"),
-        (f("api = { driver = \"cuNothing\" }"), (7, 18), "`cuNothing` is no callback of the driver API that this agent knows"),
-        (f("when = [{ present = \"a\", absent = \"b\" }]"), (7, 9), "two conditions in one; each stands in braces of its own"),
+        (f("api = \"driver\""), (7, 7), "`f` is no function of the driver API that this agent knows"),
+        (
+            f("when = [{ present = \"a\", absent = \"b\" }]"),
+            (7, 9),
+            "two conditions in one; each stands in braces of its own",
+        ),
         (f("when = [{ build_id = \"xyz\" }]"), (7, 22), "`xyz` is no build-id"),
         (f("use_v1 = true"), (7, 10), "`use_v1` is a matter of `op = \"paged_attention\"` only"),
         (f("libraries = [\"/lib/x.so\"]"), (7, 14), "`/lib/x.so` is no file name"),
         (f("libraries = []\nexecutable = false"), (4, 8), "no file to look into"),
-        (f("[[probe]]\nname = \"p\"\nop = \"other\"\nsignature = \"void g()\""), (8, 8), "a second probe `p`"),
-        (probe("void f(batch b)", ""), (6, 21), "the type `batch` is taken by value, but its size is not known"),
+        (
+            f("[[probe]]\nname = \"p\"\nop = \"other\"\nsignature = \"void g()\""),
+            (8, 8),
+            "a second probe `p`",
+        ),
+        (
+            probe("void f(batch b)", ""),
+            (6, 21),
+            "the type `batch` is taken by value, but its size is not known",
+        ),
         (probe("void A::f(int b)", ""), (4, 8), "the symbol of `A::f` is not given"),
         (probe("void f(int b)", "fields.x = \"return\""), (7, 13), "f returns nothing"),
     ] {
