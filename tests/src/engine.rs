@@ -47,16 +47,6 @@ pub fn prepare(script: &str, arguments: &[&str]) -> Option<PathBuf> {
     }
 }
 
-/// Whether uprobes can be attached here; where not, says why.
-#[must_use]
-pub fn can_probe() -> bool {
-    let may = rustix::process::geteuid().is_root();
-    if !may {
-        println!("skipped: attaching uprobes needs root");
-    }
-    may
-}
-
 /// A call that the agent logged.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -87,7 +77,9 @@ impl Calls {
                 let [probe, name, dtype] = ["probe", "tensor_name", "dtype"].map(|key| text(line, key));
                 let shape = line["shape"].as_str().map_or_else(|| line["shape"].to_string(), str::to_owned);
                 let shape = shape.replace(' ', "");
-                *all.tensors.entry(format!("{probe} {name} {shape} {dtype}").trim_end().to_owned()).or_default() += 1;
+                *all.tensors
+                    .entry(format!("{probe} {name} {shape} {dtype}").trim_end().to_owned())
+                    .or_default() += 1;
             } else if TARGETS.contains(&target.as_str()) && !line["probe"].is_null() {
                 let [probe, phase] = ["probe", "phase"].map(|key| text(line, key));
                 all.calls.push(Call { probe, phase, line: line.clone() });
@@ -110,7 +102,8 @@ impl Calls {
     /// The sum of a field over the calls of a probe. A call without it is an error.
     #[must_use]
     pub fn sum(&self, probe: &str, field: &str) -> i64 {
-        let value = |call: &Call| call.line[field].as_i64().unwrap_or_else(|| panic!("no {field}: {}", call.line));
+        let value =
+            |call: &Call| call.line[field].as_i64().unwrap_or_else(|| panic!("no {field}: {}", call.line));
         self.of_probe(probe).map(value).sum()
     }
 
@@ -138,14 +131,22 @@ pub fn run(driver: &mut Command) -> Value {
 pub fn watch(driver: &mut Command) -> (Value, Calls) {
     let mut driver = Running::start(driver);
     let pid = ready(&mut driver);
-    let mut agent = Agent::attach(&[pid], None, &["--log-filter", FILTER]);
+    let mut agent = Agent::attach(&[pid], None, &["--probe-engines", "all", "--log-filter", FILTER]);
     agent.until_targets_are(1, "probed");
     driver.tell("\n");
     let account = account(driver);
     agent.until_targets_are(1, "ended");
     let left = agent.terminate();
-    assert!(left.finished.status.success(), "the agent ended with {}: {}", left.finished.status, left.finished.stderr);
-    let lost: Vec<&Value> = left.log.iter().filter(|line| line["target"] == "losses").collect();
+    assert!(
+        left.finished.status.success(),
+        "the agent ended with {}: {}",
+        left.finished.status,
+        left.finished.stderr
+    );
+    // A tensor of PyTorch is read as each of its two layouts, one of which may lead nowhere.
+    let is_expected = |line: &&Value| line["metric"] == "gpu_agent.probes.reads.faulted";
+    let lost: Vec<&Value> =
+        left.log.iter().filter(|line| line["target"] == "losses" && !is_expected(line)).collect();
     assert!(lost.is_empty(), "something is missing: {lost:?}");
     (account, Calls::of(&left.log, pid))
 }
@@ -171,7 +172,8 @@ fn account(driver: Running) -> Value {
 #[must_use]
 pub fn tiny_gguf(folder: &Path) -> PathBuf {
     let path = folder.join("tiny.gguf");
-    let made = Command::new("python3").arg(drivers().join("tiny_gguf.py")).arg(&path).output().expect("python3");
+    let made =
+        Command::new("python3").arg(drivers().join("tiny_gguf.py")).arg(&path).output().expect("python3");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     path
 }

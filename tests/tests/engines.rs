@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use gpu_agent_tests::engine::{self, Calls};
-use gpu_agent_tests::programs;
+use gpu_agent_tests::{entry_points, programs};
 use serde_json::Value;
 
 /// What an account says about tensors, as [`Calls::tensors`] has it.
@@ -30,10 +30,11 @@ fn count(account: &Value, key: &str) -> u64 {
 
 #[test]
 fn llama_cpp_decodes_attends_and_writes_its_cache_as_often_and_as_large_as_it_says() {
-    let (Some(libraries), Some(source)) = (engine::fetch("llama-cpp"), engine::fetch("llama-cpp-source")) else {
+    let (Some(libraries), Some(source)) = (engine::fetch("llama-cpp"), engine::fetch("llama-cpp-source"))
+    else {
         return;
     };
-    if !engine::can_probe() {
+    if entry_points::unsupported() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -58,10 +59,12 @@ fn llama_cpp_decodes_attends_and_writes_its_cache_as_often_and_as_large_as_it_sa
     for probe in ["decode", "process_ubatch"] {
         assert_eq!(seen.sum(probe, "n_tokens"), account["tokens"].as_i64().unwrap(), "{probe}");
     }
-    assert_eq!(seen.sum("tensor_get_async", "size_bytes"), account["logits_bytes"].as_i64().unwrap());
+    assert_eq!(seen.sum("tensor_get", "size_bytes"), account["logits_bytes"].as_i64().unwrap());
     let of_graph: BTreeMap<String, u64> = ["flash_attn_ext_cpu", "set_rows_cpu"]
         .into_iter()
-        .flat_map(|probe| seen.tensors(probe).into_iter().map(move |(tensor, n)| (format!("{probe} {tensor}"), n)))
+        .flat_map(|probe| {
+            seen.tensors(probe).into_iter().map(move |(tensor, n)| (format!("{probe} {tensor}"), n))
+        })
         .collect();
     assert_eq!(of_graph, tensors(&account));
     let first = seen.of_probe("set_rows_cpu").next().unwrap();
@@ -73,15 +76,15 @@ fn llama_cpp_decodes_attends_and_writes_its_cache_as_often_and_as_large_as_it_sa
 #[test]
 fn mistral_rs_appends_to_its_cache_the_keys_and_values_of_the_tokens_that_it_says_it_computed() {
     let Some(library) = engine::fetch("mistralrs") else { return };
-    if !engine::can_probe() {
+    if entry_points::unsupported() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     engine::tiny_gguf(folder.path());
     let driver = || python("mistralrs.py", &[&library, folder.path()]);
     let (account, seen) = engine::watch(&mut driver());
-    assert_eq!(seen.count("kv_cache_append"), count(&account, "appends"));
-    assert_eq!(seen.tensors("kv_cache_append"), tensors(&account));
+    assert_eq!(seen.count("KvCache::append"), count(&account, "appends"));
+    assert_eq!(seen.tensors("KvCache::append"), tensors(&account));
     all_have_durations(&seen);
     assert_eq!(account["result"], engine::run(&mut driver())["result"]);
 }
@@ -89,7 +92,7 @@ fn mistral_rs_appends_to_its_cache_the_keys_and_values_of_the_tokens_that_it_say
 #[test]
 fn mistral_rs_paged_attention_is_read_argument_by_argument() {
     let Some(library) = engine::fetch("mistralrs-cuda") else { return };
-    if !engine::can_probe() {
+    if entry_points::unsupported() {
         return;
     }
     let (account, seen) = engine::watch(&mut python("mistralrs_cuda.py", &[&library]));
@@ -112,7 +115,8 @@ fn mistral_rs_paged_attention_is_read_argument_by_argument() {
         let number = |argument: &str| arguments[argument].as_u64().unwrap();
         let dtype = ["f16", "bf16", "f32"][usize::try_from(number("dtype")).unwrap()];
         let shape = |dimensions: &[&str]| {
-            let numbers: Vec<String> = dimensions.iter().map(|dimension| number(dimension).to_string()).collect();
+            let numbers: Vec<String> =
+                dimensions.iter().map(|dimension| number(dimension).to_string()).collect();
             format!("[{}]", numbers.join(","))
         };
         let tensors: &[(&str, &[&str], &str)] = if is_attention {
@@ -155,10 +159,14 @@ fn every_probe_of_pegaflow_is_found_in_its_server() {
     assert!(!probes.is_empty());
     for probe in probes {
         let name = probe["name"].as_str().unwrap();
-        let backends: &[&str] = if name.contains("${backend}") { &["MemcpyBackend", "KernelBackend"] } else { &[""] };
+        let backends: &[&str] =
+            if name.contains("${backend}") { &["MemcpyBackend", "KernelBackend"] } else { &[""] };
         for backend in backends {
             let name = name.replace("${backend}", backend);
-            assert!(shown.lines().any(|line| line.contains(&name) && line.contains("0x")), "{name}:\n{shown}");
+            assert!(
+                shown.lines().any(|line| line.contains(&name) && line.contains("0x")),
+                "{name}:\n{shown}"
+            );
         }
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use gpu_agent_tests::engine::{self, Calls};
+use gpu_agent_tests::entry_points;
 use serde_json::Value;
 
 /// What an account says about the tensors that the agent is expected to report.
@@ -28,8 +29,10 @@ fn of_engines(seen: &Calls, engines: &[&str]) -> BTreeMap<String, u64> {
 
 /// vLLM's operators, each with tensors of its own shapes; `names` are those that its probes read.
 fn vllm(release: &str, torch: &str, names: &[&str]) {
-    let (Some(wheel), Some(python)) = (engine::fetch(release), engine::prepare("torch.sh", &[torch])) else { return };
-    if !engine::can_probe() {
+    let (Some(wheel), Some(python)) = (engine::fetch(release), engine::prepare("torch.sh", &[torch])) else {
+        return;
+    };
+    if entry_points::unsupported() {
         return;
     }
     // Its libraries ask the loader for a libcuda, of which nothing is called before the failure.
@@ -50,7 +53,8 @@ fn vllm(release: &str, torch: &str, names: &[&str]) {
     let (account, seen) = engine::watch(&mut driver());
     println!("{release}: {} calls, {} tensors", seen.calls.len(), seen.tensors.values().sum::<u64>());
     let calls = account["calls"].as_object().unwrap().iter();
-    let calls: BTreeMap<String, u64> = calls.map(|(name, count)| (name.clone(), count.as_u64().unwrap())).collect();
+    let calls: BTreeMap<String, u64> =
+        calls.map(|(name, count)| (name.clone(), count.as_u64().unwrap())).collect();
     assert_eq!(of_engines(&seen, &["vllm", "flash-attn"]), calls);
     assert_eq!(seen.tensors, tensors(&account, names));
     // Each call ended with an exception through the probed function, and the process went on.
@@ -61,8 +65,20 @@ fn vllm(release: &str, torch: &str, names: &[&str]) {
 #[test]
 fn vllm_0_6_with_at_tensor_is_read_tensor_by_tensor() {
     let names = [
-        "query", "key_cache", "value_cache", "block_tables", "key", "value", "slot_mapping", "src", "dst", "block_mapping",
-        "q", "k", "v", "block_table",
+        "query",
+        "key_cache",
+        "value_cache",
+        "block_tables",
+        "key",
+        "value",
+        "slot_mapping",
+        "src",
+        "dst",
+        "block_mapping",
+        "q",
+        "k",
+        "v",
+        "block_table",
     ];
     vllm("vllm-0.6.6", "2.5.1", &names);
 }
@@ -70,7 +86,19 @@ fn vllm_0_6_with_at_tensor_is_read_tensor_by_tensor() {
 #[test]
 fn vllm_0_33_with_stable_tensor_is_read_tensor_by_tensor() {
     let names = [
-        "key", "value", "key_cache", "slot_mapping", "kv_c", "k_pe", "kv_cache", "src", "dst", "block_mapping", "q", "k", "v",
+        "key",
+        "value",
+        "key_cache",
+        "slot_mapping",
+        "kv_c",
+        "k_pe",
+        "kv_cache",
+        "src",
+        "dst",
+        "block_mapping",
+        "q",
+        "k",
+        "v",
         "block_table",
     ];
     vllm("vllm-0.33.0", "2.14.0", &names);
@@ -78,7 +106,7 @@ fn vllm_0_33_with_stable_tensor_is_read_tensor_by_tensor() {
 
 fn sdpa(torch: &str) {
     let Some(python) = engine::prepare("torch.sh", &[torch]) else { return };
-    if !engine::can_probe() {
+    if entry_points::unsupported() {
         return;
     }
     let driver = || {
@@ -89,7 +117,10 @@ fn sdpa(torch: &str) {
     let (account, seen) = engine::watch(&mut driver());
     let probe = "sdpa_flash_attention_cpu";
     println!("torch {torch}: {} calls, {} tensors", seen.calls.len(), seen.tensors.values().sum::<u64>());
-    assert_eq!(of_engines(&seen, &["pytorch"]), [(probe.to_owned(), account["calls"].as_u64().unwrap())].into());
+    assert_eq!(
+        of_engines(&seen, &["pytorch"]),
+        [(probe.to_owned(), account["calls"].as_u64().unwrap())].into()
+    );
     assert_eq!(seen.tensors(probe), tensors(&account, &["query", "key", "value"]));
     assert!(seen.calls.iter().all(|call| call.phase == "stop"), "{:?}", seen.calls);
     assert_eq!(account["result"], engine::run(&mut driver())["result"]);
@@ -108,7 +139,7 @@ fn torch_2_14_attention_on_the_cpu_is_seen_once_a_call() {
 #[test]
 fn llama_server_of_debian_decodes_as_often_as_its_own_metrics_say() {
     let Some(server) = engine::prepare("llama_server.sh", &[]) else { return };
-    if !engine::can_probe() {
+    if entry_points::unsupported() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
