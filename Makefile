@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 N ?= 200000
 require := tests/tools/require.sh
 
-.PHONY: help demo test ci fmt lint kernels ebpf bench fuzz gpu-bundle doc build clean
+.PHONY: help demo test test-engines ci fmt lint kernels ebpf bench fuzz gpu-bundle doc build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: ## Everything that CI runs, cheapest check first
 	@tests/tools/check.sh
 
 ci: test ## The same
+
+test-engines: ## Test with published engines, as root; ALL=yes: also vLLM, PyTorch and Debian's llama-server (gigabytes)
+	@$(require) cargo cc python-venv
+	@tests/engines/run.sh $(if $(ALL),all)
 
 fmt: ## Format the code
 	@$(require) cargo

@@ -16,9 +16,17 @@ macro_rules! bundled {
 }
 
 bundled! {
+    "candle.toml"
     "cuda-driver.toml"
     "cuda-runtime.toml"
+    "flash-attn.toml"
+    "ggml.toml"
     "gpu-agent-kernels.toml"
+    "llama-cpp.toml"
+    "mistralrs.toml"
+    "pegaflow.toml"
+    "pytorch.toml"
+    "vllm.toml"
 }
 
 /// Largest file that is read as a specification, bytes.
