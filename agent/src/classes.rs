@@ -9,10 +9,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-mod demangle;
+mod display;
 mod rules;
 
-pub use demangle::DISPLAY_CHARS;
+pub use display::DISPLAY_CHARS;
 pub use rules::{ClassError, Classifier};
 
 /// Class of a kernel or copy. Names as in the attribute `kernel.class`.

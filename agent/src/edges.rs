@@ -6,18 +6,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Each stage, and the modules of this crate that it may import besides itself.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("event", &[]),
     ("semconv", &[]),
     ("clock", &[]),
     ("cuda", &[]),
-    ("classes", &[]),
+    ("demangle", &[]),
+    ("maps", &[]),
+    ("classes", &["demangle"]),
     ("health", &[]),
     ("identity", &["event"]),
     ("decode", &["event"]),
     ("aggregate", &["event", "semconv", "classes", "cuda"]),
     ("capability", &[]),
-    ("source", &["event", "identity", "capability", "classes", "decode"]),
+    ("symbols", &["event", "demangle", "maps"]),
+    ("source", &["event", "identity", "capability", "classes", "decode", "maps"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
     ("export", &["event", "semconv", "clock", "classes", "aggregate", "config"]),
     ("table", &["semconv", "aggregate", "pipeline", "source"]),

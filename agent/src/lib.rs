@@ -32,7 +32,7 @@
 //!
 //! Data flows one way, and so do imports: a later stage never imports an earlier one. `source` may know `decode`, `decode`
 //! knows only [`event`]; `aggregate` knows `event`, the kernel classes and the names of instruments; exporters know
-//! snapshots, never where they came from. `decode` and `aggregate` know no clock, no file, no thread: time is an
+//! snapshots, never where they came from. `symbols` finds functions in files, and knows no probes. `decode` and `aggregate` know no clock, no file, no thread: time is an
 //! argument. [`pipeline`] and [`cli`] compose, so they know all. A test in this file holds the crate to it.
 //!
 //! # What is never lost silently
@@ -56,15 +56,18 @@ pub mod clock;
 pub mod config;
 pub mod cuda;
 pub mod decode;
+pub mod demangle;
 pub mod event;
 pub mod export;
 pub mod health;
 pub mod identity;
+pub mod maps;
 pub mod pipeline;
 pub mod probes;
 pub mod self_metrics;
 pub mod semconv;
 pub mod source;
+pub mod symbols;
 pub mod table;
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
-use super::demangle::{display_name, full_name};
+use super::display::display_name;
 use super::{Class, KernelName, Operation};
+use crate::demangle;
 
 /// The bundled rules.
 const BUNDLED: &str = include_str!("../../classes/kernels.toml");
@@ -115,7 +116,7 @@ impl Classifier {
     /// Looks at a name. Costs some microseconds: once a name, not once a record.
     #[must_use]
     pub fn classify(&self, raw: &str) -> KernelName {
-        let full = full_name(raw);
+        let full = demangle::name(raw);
         let display = display_name(raw, &full);
         let matched = self.patterns.matches(full.as_bytes()).iter().next();
         let (class, operation) =

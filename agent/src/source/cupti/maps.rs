@@ -10,6 +10,7 @@ use gpu_agent_ring::layout::{CONTROL_NAME, RING_NAME};
 
 use super::AttachError;
 use crate::identity::Process;
+use crate::maps;
 
 /// File name of the shim.
 const SHIM_NAME: &str = "libgpu_agent_cupti";
@@ -50,42 +51,27 @@ pub(super) fn read(process: &Process) -> Result<Maps, AttachError> {
     parse(BufReader::new(file)).map_err(failed)
 }
 
-fn parse(mut maps: impl BufRead) -> io::Result<Maps> {
+fn parse(text: impl BufRead) -> io::Result<Maps> {
     let mut found = Maps::default();
-    let mut line = Vec::new();
-    while maps.read_until(b'\n', &mut line)? > 0 {
-        // Paths may be anything; ours are ASCII.
-        take(&String::from_utf8_lossy(&line), &mut found);
-        line.clear();
-    }
+    maps::for_each(text, |mapping| take(&mapping, &mut found))?;
     Ok(found)
 }
 
-/// `start-end perms offset device inode  path`
-fn take(line: &str, found: &mut Maps) {
-    let mut rest = line.trim_end();
-    let mut next = || {
-        let (field, tail) = rest.split_once(' ')?;
-        rest = tail.trim_start();
-        Some(field)
-    };
-    let (Some(range), Some(_), Some(offset), Some(_), Some(inode)) = (next(), next(), next(), next(), next())
-    else {
-        return;
-    };
-    let file = rest.rsplit('/').next().unwrap_or_default();
+fn take(mapping: &maps::Mapping<'_>, found: &mut Maps) {
+    // Paths may be anything; ours are ASCII.
+    let path = String::from_utf8_lossy(mapping.path);
+    let file = path.rsplit('/').next().unwrap_or_default();
     found.has_cuda |= file.starts_with(DRIVER_NAME);
     found.has_shim |= file.starts_with(SHIM_NAME);
-    let Some(name) = rest.strip_prefix("/memfd:") else { return };
+    let Some(name) = path.strip_prefix("/memfd:") else { return };
     let list = match name.strip_suffix(" (deleted)").unwrap_or(name) {
         RING_NAME => &mut found.rings,
         CONTROL_NAME => &mut found.controls,
         _ => return,
     };
-    let Ok(inode) = inode.parse() else { return };
     // A file is mapped as a whole; parts of one with other protections would be the process's own doing.
-    if offset.bytes().all(|digit| digit == b'0') && list.iter().all(|known| known.inode != inode) {
-        list.push(Mapping { range: range.to_owned(), inode });
+    if mapping.offset == 0 && list.iter().all(|known| known.inode != mapping.inode) {
+        list.push(Mapping { range: mapping.range.to_owned(), inode: mapping.inode });
     }
 }
 

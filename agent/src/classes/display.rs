@@ -1,38 +1,16 @@
-//! From a mangled kernel name to one that people can read, of bounded length.
+//! The short form of a kernel's name, of bounded length.
 //!
-//! Enters: a name as CUPTI gives it: Itanium C++, Rust or plain. Leaves: the demangled name without return type and
-//! parameters, and a short form of it. Refuses: to let a name grow. A crafted name of 8 KiB can demangle to
-//! gigabytes; output ends at [`FULL_BYTES`], and what does not fit stays as it came.
+//! Enters: a name as CUPTI gives it, and demangled. Leaves: what tables and labels show. Refuses: to let two kernels share a
+//! short form.
 
 use std::fmt::Write;
 
-use cpp_demangle::{BorrowedSymbol, DemangleOptions};
-
 /// Longest short form, characters.
 pub const DISPLAY_CHARS: usize = 128;
-/// Longest demangled name, bytes.
-const FULL_BYTES: usize = 16 * 1024;
 /// Characters of the mark that tells shortened names apart: `#` and 32 bits in hexadecimal.
 const MARK_CHARS: usize = 9;
 /// Operators made of characters that otherwise open or close template arguments, the longest first.
 const OPERATORS: [&str; 11] = ["<=>", "<<=", ">>=", "->*", "<<", ">>", "<=", ">=", "->", "<", ">"];
-
-/// The demangled name, without return type and parameters; `raw` itself where it is not mangled.
-#[must_use]
-pub(super) fn full_name(raw: &str) -> String {
-    let mut out = Bounded(String::new());
-    if let Ok(symbol) = BorrowedSymbol::new(raw.as_bytes()) {
-        let options = DemangleOptions::new().no_params().no_return_type();
-        if symbol.structured_demangle(&mut out, &options).is_ok() {
-            return out.0;
-        }
-    } else if let Ok(symbol) = rustc_demangle::try_demangle(raw)
-        && write!(out, "{symbol:#}").is_ok()
-    {
-        return out.0;
-    }
-    raw.to_owned()
-}
 
 /// The short form of a name: at most [`DISPLAY_CHARS`] characters.
 ///
@@ -100,40 +78,10 @@ fn mark(raw: &str) -> u32 {
     raw.bytes().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// A string that refuses to grow past [`FULL_BYTES`].
-struct Bounded(String);
-
-impl Write for Bounded {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        if self.0.len() + text.len() > FULL_BYTES {
-            return Err(std::fmt::Error);
-        }
-        self.0.push_str(text);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{DISPLAY_CHARS, display_name, fold_arguments, full_name};
-
-    #[test]
-    fn plain_names_stay() {
-        assert_eq!(full_name("paged_attention_v1_f16_h128_b16"), "paged_attention_v1_f16_h128_b16");
-        assert_eq!(full_name(""), "");
-    }
-
-    #[test]
-    fn a_template_loses_return_type_and_parameters() {
-        let raw = "_ZN4vllm15rms_norm_kernelIN3c104HalfELi8EEEvPT_PKS3_lS6_fii";
-        assert_eq!(full_name(raw), "vllm::rms_norm_kernel<c10::Half, 8>");
-    }
-
-    #[test]
-    fn rust_names_lose_their_hash() {
-        let raw = "_RNvMNtCsec7i7NdmX3A_14mistralrs_core8kv_cacheNtB2_7KvCache6append";
-        assert_eq!(full_name(raw), "<mistralrs_core::kv_cache::KvCache>::append");
-    }
+    use super::{DISPLAY_CHARS, display_name, fold_arguments};
+    use crate::demangle;
 
     #[test]
     fn arguments_fold_from_the_inside() {
@@ -153,13 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_explodes_stays_as_it_came() {
-        // Each substitution doubles the text before it.
-        let mut raw = String::from("_Z1fI1aE");
-        for _ in 0..200 {
-            raw.push_str("S_S_");
-        }
-        assert!(full_name(&raw).len() <= 16 * 1024);
+    fn a_long_plain_name_is_cut() {
         let plain = "x".repeat(8192);
         assert_eq!(display_name(&plain, &plain).chars().count(), DISPLAY_CHARS);
     }
@@ -167,14 +109,14 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_has_a_bounded_short_form(raw in ".{0,400}") {
-            let full = full_name(&raw);
+            let full = demangle::name(&raw);
             proptest::prop_assert!(display_name(&raw, &full).chars().count() <= DISPLAY_CHARS);
         }
 
         #[test]
         fn anything_that_looks_mangled_has_one_too(tail in "[A-Za-z0-9_]{0,300}") {
             let raw = format!("_Z{tail}");
-            proptest::prop_assert!(display_name(&raw, &full_name(&raw)).chars().count() <= DISPLAY_CHARS);
+            proptest::prop_assert!(display_name(&raw, &demangle::name(&raw)).chars().count() <= DISPLAY_CHARS);
         }
     }
 }
