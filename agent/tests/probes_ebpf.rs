@@ -11,6 +11,7 @@
 )]
 
 mod probes_ebpf {
+    mod load;
     mod reads;
     mod rig;
 }

@@ -3,14 +3,13 @@
 //! Enters: registers, and how to find the slot. Leaves: a record at most, and exactly one of the counters that make up the
 //! hits. Refuses: nothing.
 
-use core::ptr;
-
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use gpu_agent_ebpf_abi::{FetchProgram, SiteKey};
 
-use crate::emit::{self, count};
+use crate::counts::Counts;
+use crate::emit;
 use crate::filter;
-use crate::maps::{COUNTERS, PROGRAMS, SITES};
+use crate::maps::{PROGRAMS, SITES};
 use crate::registers::Registers;
 
 /// Where and when.
@@ -38,15 +37,15 @@ impl Hit {
         self.process_and_thread as u32
     }
 
-    /// Runs the fetch program in `slot`. Returns what all programs return.
+    /// Runs the fetch program in `slot`, if the process is a target; says if it is.
     #[inline(always)]
-    pub fn in_slot(self, slot: u32) -> u32 {
+    pub fn in_slot(self, slot: u32) -> bool {
         self.run(|_| Some(slot))
     }
 
-    /// Runs the fetch program of this place in this process.
+    /// Runs the fetch program of this place in this process, likewise.
     #[inline(always)]
-    pub fn in_slot_of_site(self) -> u32 {
+    pub fn in_slot_of_site(self) -> bool {
         self.run(|hit| {
             let address = hit.registers.instruction_pointer();
             let site = SITES.get_ptr(SiteKey { process: hit.process(), reserved: 0, address })?;
@@ -56,33 +55,25 @@ impl Hit {
     }
 
     #[inline(always)]
-    fn run(self, slot: impl FnOnce(&Self) -> Option<u32>) -> u32 {
-        let Some(counters) = COUNTERS.get_ptr_mut(0) else { return 0 };
-        // SAFETY: all the counters are this CPU's own, and only ever added to.
-        let (hits, filtered, unknown) = unsafe {
-            (&raw mut (*counters).hits, &raw mut (*counters).filtered, &raw mut (*counters).unknown)
-        };
-        count(hits);
+    fn run(self, slot: impl FnOnce(&Self) -> Option<u32>) -> bool {
+        let Some(counters) = Counts::of_this_cpu() else { return false };
+        counters.hits();
         if !filter::wants(self.process()) {
-            count(filtered);
-            return 0;
+            counters.filtered();
+            return false;
         }
-        let Some(slot) = slot(&self) else {
-            count(unknown);
-            return 0;
-        };
-        let Some(program) = PROGRAMS.get_ptr(slot) else {
-            count(unknown);
-            return 0;
-        };
-        // SAFETY: a value of the map; the agent may be writing it, and then says so by the generation.
-        let program: &FetchProgram = unsafe { &*program };
-        // SAFETY: as above.
-        if unsafe { ptr::read_volatile(&raw const program.phase) } == 0 {
-            count(unknown);
-            return 0;
+        match slot(&self).and_then(|slot| Some((slot, program_in(slot)?))) {
+            Some((slot, program)) => emit::record(&self, slot, program, counters),
+            None => counters.unknown(),
         }
-        emit::record(&self, slot, program, counters);
-        0
+        true
     }
+}
+
+/// The fetch program in `slot`, if there is one.
+#[inline(always)]
+fn program_in(slot: u32) -> Option<&'static FetchProgram> {
+    // SAFETY: a value of a map. The agent writes it while no place means it, or else makes it none.
+    let program = unsafe { &*PROGRAMS.get_ptr(slot)? };
+    (program.phase != 0).then_some(program)
 }

@@ -54,9 +54,9 @@ pub fn load(config: Config) -> Result<(Attacher, Drain), Unsupported> {
     let unit = link::Unit::read().map_err(Unsupported::NoUprobes)?;
     let ring_bytes = config.ring_bytes.max(4096).next_power_of_two();
     let (maps, code) = object::open(ring_bytes)?;
-    let loaded = features::load(&code, config.features)?;
+    let features = Features::of_this_linux().and(config.features);
     let targets = targets::Targets::new(maps.targets, maps.cgroups);
-    let linker = link::Linker::new(loaded, unit, maps.sites);
+    let linker = link::Linker::new(&code, features, unit, maps.sites)?;
     let attacher = Attacher::new(slots::Slots::new(maps.programs), targets, linker);
     Ok((attacher, Drain::new(maps.records, maps.counters)))
 }

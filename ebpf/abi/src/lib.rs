@@ -52,6 +52,8 @@ pub const MAX_ELEMENTS: usize = 8;
 pub const MAX_STRING: usize = 64;
 /// Payload of one record, bytes.
 pub const MAX_PAYLOAD: usize = 1024;
+/// Payload, bytes, up to which a record takes less of the ring buffer. Nothing but numbers may be in it.
+pub const NUMBERS_PAYLOAD: u16 = 64;
 /// Fetch programs loaded at once, at most.
 pub const MAX_SLOTS: u32 = 2048;
 /// Size of the ring buffer, unless the agent chooses another one.
@@ -87,18 +89,26 @@ pub mod kind {
 }
 
 /// Values of [`Read::condition`]: how the value of the read [`Read::condition_read`] compares, unsigned, with
-/// [`Read::condition_value`].
+/// [`Read::condition_value`]. Each is a set of [`LESS`], [`EQUAL`] and [`MORE_THAN`](condition::MORE_THAN); the empty one is
+/// no condition.
+///
+/// [`LESS`]: condition::LESS
+/// [`EQUAL`]: condition::EQUAL
 pub mod condition {
     /// No condition.
     pub const ALWAYS: u8 = 0;
+    /// Less than.
+    pub const LESS: u8 = 1;
     /// Equal.
-    pub const EQUAL: u8 = 1;
-    /// Not equal.
-    pub const NOT_EQUAL: u8 = 2;
-    /// At most.
-    pub const AT_MOST: u8 = 3;
+    pub const EQUAL: u8 = 2;
     /// More than.
     pub const MORE_THAN: u8 = 4;
+    /// At most.
+    pub const AT_MOST: u8 = LESS | EQUAL;
+    /// At least.
+    pub const AT_LEAST: u8 = MORE_THAN | EQUAL;
+    /// Not equal.
+    pub const NOT_EQUAL: u8 = LESS | MORE_THAN;
 }
 
 /// The value of [`Read::count_read`] that means: the count is the capacity.
@@ -131,7 +141,8 @@ pub struct Read {
     pub reserved: u8,
     /// Where its value lies in the payload, bytes.
     pub output: u16,
-    /// Zero.
+    /// Zero. The BPF side takes its zeros from here: of these, the verifier does not know that they are zero, and so does
+    /// not try what would follow from that.
     pub reserved2: u32,
     /// What the condition compares with.
     pub condition_value: u64,
@@ -150,7 +161,7 @@ pub struct FetchProgram {
     pub phase: u8,
     /// Reads, [`MAX_READS`] at most.
     pub reads: u8,
-    /// Bytes of payload, a multiple of 8, [`MAX_PAYLOAD`] at most.
+    /// Bytes of payload, a multiple of 8, [`MAX_PAYLOAD`] at most; more than [`NUMBERS_PAYLOAD`] if any read is no number.
     pub payload_bytes: u16,
     /// Copied into each record: tells this program from one that had its slot before.
     pub generation: u32,

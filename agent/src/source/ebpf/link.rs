@@ -6,17 +6,17 @@
 use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use aya::maps::MapError;
 use gpu_agent_ebpf_abi::{SiteKey, slots};
 use zerocopy::IntoBytes;
 
-use super::features::{Features, Loaded};
-use super::object::Sites;
+use super::features::Features;
+use super::object::{Code, Sites};
 use super::refusal::Refusal;
 use super::sys::{self, AttachType, Places};
-use super::unsupported::UNIT;
+use super::unsupported::{UNIT, Unsupported};
 
 /// What Linux says of its uprobe unit.
 #[derive(Debug, Clone, Copy)]
@@ -85,18 +85,31 @@ pub(super) struct Links {
 
 /// Makes links.
 pub(super) struct Linker {
-    loaded: Loaded,
+    features: Features,
+    program: OwnedFd,
     unit: Unit,
     sites: Sites,
 }
 
 impl Linker {
-    pub(super) fn new(loaded: Loaded, unit: Unit, sites: Sites) -> Self {
-        Self { loaded, unit, sites }
+    /// Loads the program that `features` ask for.
+    pub(super) fn new(
+        code: &Code,
+        features: Features,
+        unit: Unit,
+        sites: Sites,
+    ) -> Result<Self, Unsupported> {
+        let (name, attach_type) = match features {
+            Features { session: true, .. } => ("session", AttachType::Session),
+            Features { multi: true, .. } => ("probe", AttachType::Multi),
+            Features { cookies: true, .. } => ("probe", AttachType::Event),
+            _ => ("probe_by_address", AttachType::Event),
+        };
+        Ok(Self { features, program: code.load(name, attach_type)?, unit, sites })
     }
 
     pub(super) fn features(&self) -> Features {
-        self.loaded.features()
+        self.features
     }
 
     /// Attaches all of `places` that the kernel does not refuse; the others are added to `missed`.
@@ -107,38 +120,76 @@ impl Linker {
         links: &mut Links,
         missed: &mut Vec<(Place, Refusal)>,
     ) {
-        let Self { loaded, unit, sites: known } = self;
-        match loaded {
-            Loaded::Multi { probe, session } => {
-                let session = session.as_ref().unwrap_or(probe).as_fd();
-                for (kind, program) in [
-                    (Kind::Instruction, probe.as_fd()),
-                    (Kind::Returns, probe.as_fd()),
-                    (Kind::Session, session),
-                ] {
-                    let some: Vec<Place> =
-                        places.iter().filter(|place| place.kind == kind).copied().collect();
-                    many(program, kind, file, &some, links, missed);
-                }
+        if self.features.multi {
+            for returns in [false, true] {
+                let alike = |place: &&Place| (place.kind == Kind::Returns) == returns;
+                let some: Vec<Place> = places.iter().filter(alike).copied().collect();
+                self.many(file, &some, links, missed);
             }
-            Loaded::Cookies { probe } => {
-                for place in places {
-                    match event(*unit, file, place).and_then(|event| {
-                        Ok((sys::link_event(probe.as_fd(), event.as_fd(), place.cookie)?, event))
-                    }) {
-                        Ok((link, event)) => links.descriptors.extend([link, event]),
-                        Err(error) => missed.push((*place, Refusal::of(error, place.offset))),
-                    }
-                }
-            }
-            Loaded::Addresses { probe } => {
-                for place in places {
-                    if let Err(why) = by_address(probe.as_fd(), *unit, known, file, place, links) {
-                        missed.push((*place, why));
-                    }
+        } else {
+            for place in places {
+                if let Err(why) = self.one(file, place, links) {
+                    missed.push((*place, why));
                 }
             }
         }
+    }
+
+    /// Attaches places that are alike by one link. Linux attaches all or none, so where it refuses, each half is tried by
+    /// itself.
+    fn many(&self, file: File<'_>, places: &[Place], links: &mut Links, missed: &mut Vec<(Place, Refusal)>) {
+        let Some(first) = places.first() else { return };
+        let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
+        let cookies: Vec<u64> = places.iter().map(|place| place.cookie).collect();
+        let there = Places {
+            path: file.path,
+            offsets: &offsets,
+            cookies: &cookies,
+            returns: first.kind == Kind::Returns,
+            pid: file.pid.unwrap_or(0),
+        };
+        let attach_type = if self.features.session { AttachType::Session } else { AttachType::Multi };
+        match sys::link_places(self.program.as_fd(), attach_type, there) {
+            Ok(link) => links.descriptors.push(link),
+            Err(error) if places.len() == 1 => missed.push((*first, Refusal::of(error, first.offset))),
+            Err(_) => {
+                let (left, right) = places.split_at(places.len() / 2);
+                self.many(file, left, links, missed);
+                self.many(file, right, links, missed);
+            }
+        }
+    }
+
+    /// Attaches one place by a perf event.
+    fn one(&mut self, file: File<'_>, place: &Place, links: &mut Links) -> Result<(), Refusal> {
+        if !self.features.cookies {
+            self.know(file, place, links)?;
+        }
+        let of = |error| Refusal::of(error, place.offset);
+        let config = if place.kind == Kind::Returns { self.unit.returns } else { 0 };
+        let event =
+            sys::open_uprobe(self.unit.kind, config, file.path, place.offset, file.pid).map_err(of)?;
+        if self.features.cookies {
+            links
+                .descriptors
+                .push(sys::link_event(self.program.as_fd(), event.as_fd(), place.cookie).map_err(of)?);
+        } else {
+            sys::set_program(event.as_fd(), self.program.as_fd()).map_err(of)?;
+        }
+        links.descriptors.push(event);
+        Ok(())
+    }
+
+    /// Makes the place known by its address, before it can be hit. Its slot is in its cookie's low half.
+    fn know(&mut self, file: File<'_>, place: &Place, links: &mut Links) -> Result<(), Refusal> {
+        let process = file.pid.ok_or(Refusal::NoScope)?;
+        if place.kind != Kind::Instruction {
+            return Err(Refusal::NoCookies);
+        }
+        let site = SiteKey { process, reserved: 0, address: file.load_bias.wrapping_add(place.offset) };
+        self.sites.insert(key(&site), slots(place.cookie).0, 0)?;
+        links.sites.push(site);
+        Ok(())
     }
 
     /// Leaves all places of `links`.
@@ -149,65 +200,6 @@ impl Linker {
             other => other,
         })
     }
-}
-
-/// Attaches places of one kind by one link. Linux attaches all or none, so where it refuses, each half is tried by itself.
-fn many(
-    program: BorrowedFd<'_>,
-    kind: Kind,
-    file: File<'_>,
-    places: &[Place],
-    links: &mut Links,
-    missed: &mut Vec<(Place, Refusal)>,
-) {
-    let Some(first) = places.first() else { return };
-    let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
-    let cookies: Vec<u64> = places.iter().map(|place| place.cookie).collect();
-    let attach_type = if kind == Kind::Session { AttachType::Session } else { AttachType::Multi };
-    let there = Places {
-        path: file.path,
-        offsets: &offsets,
-        cookies: &cookies,
-        returns: kind == Kind::Returns,
-        pid: file.pid.unwrap_or(0),
-    };
-    match sys::link_places(program, attach_type, there) {
-        Ok(link) => links.descriptors.push(link),
-        Err(error) if places.len() == 1 => missed.push((*first, Refusal::of(error, first.offset))),
-        Err(_) => {
-            let (left, right) = places.split_at(places.len() / 2);
-            many(program, kind, file, left, links, missed);
-            many(program, kind, file, right, links, missed);
-        }
-    }
-}
-
-fn event(unit: Unit, file: File<'_>, place: &Place) -> io::Result<OwnedFd> {
-    let config = if place.kind == Kind::Returns { unit.returns } else { 0 };
-    sys::open_uprobe(unit.kind, config, file.path, place.offset, file.pid)
-}
-
-/// The slot of the place is in its cookie's low half; the place is known by its address before it can be hit.
-fn by_address(
-    program: BorrowedFd<'_>,
-    unit: Unit,
-    sites: &mut Sites,
-    file: File<'_>,
-    place: &Place,
-    links: &mut Links,
-) -> Result<(), Refusal> {
-    let process = file.pid.ok_or(Refusal::NoScope)?;
-    if place.kind != Kind::Instruction {
-        return Err(Refusal::NoCookies);
-    }
-    let site = SiteKey { process, reserved: 0, address: file.load_bias.wrapping_add(place.offset) };
-    sites.insert(key(&site), slots(place.cookie).0, 0)?;
-    links.sites.push(site);
-    let of = |error| Refusal::of(error, place.offset);
-    let event = event(unit, file, place).map_err(of)?;
-    sys::set_program(event.as_fd(), program).map_err(of)?;
-    links.descriptors.push(event);
-    Ok(())
 }
 
 fn key(site: &SiteKey) -> [u8; size_of::<SiteKey>()] {
