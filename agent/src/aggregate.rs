@@ -103,6 +103,13 @@ impl Aggregator {
         }
     }
 
+    /// Whether the target's device is simulated, if that was not known when it was added.
+    pub fn set_simulated(&mut self, target: TargetId, simulated: bool) {
+        if let Some(series) = self.targets.get_mut(&target) {
+            series.set_simulated(simulated);
+        }
+    }
+
     /// What the tensors of each probe's latest call looked like.
     pub fn latest_tensors(&self) -> impl Iterator<Item = Latest> {
         self.targets.values().flat_map(TargetSeries::latest_tensors)

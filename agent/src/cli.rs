@@ -13,6 +13,7 @@ use crate::{bench, config};
 mod attach;
 mod display;
 mod error;
+mod probes;
 mod run;
 mod session;
 mod shim_path;
@@ -35,8 +36,10 @@ pub struct Cli {
 enum Command {
     /// Starts a program with the shim in it, and reports on it and all its children until it ends.
     Run(run::Arguments),
-    /// Reports on processes that have the shim already.
+    /// Reports on processes that run already: on GPU work where they have the shim, on engines' entry points where they can be probed.
     Attach(attach::Arguments),
+    /// Says which functions of inference engines would be probed in a process, and what would be read there.
+    Probes(probes::Arguments),
     /// Runs the bundled kernels bare, with the shim dormant and with it armed, and prints what it costs.
     Bench(bench::Arguments),
 }
@@ -63,6 +66,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::execute(arguments),
             Command::Attach(arguments) => attach::execute(arguments),
+            Command::Probes(arguments) => probes::execute(arguments),
             Command::Bench(arguments) => bench::execute(arguments),
         }
     }

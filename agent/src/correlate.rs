@@ -117,6 +117,7 @@ pub struct Correlator {
     limits: Limits,
     threads: HashMap<Thread, Stack, foldhash::fast::RandomState>,
     open: usize,
+    is_missing: bool,
     counts: Counts,
 }
 
@@ -131,7 +132,7 @@ impl Correlator {
     /// Without open calls.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, threads: HashMap::default(), open: 0, counts: Counts::default() }
+        Self { limits, threads: HashMap::default(), open: 0, is_missing: false, counts: Counts::default() }
     }
 
     /// Takes one record; `sink` gets the process (tgid) and what was found.
@@ -154,7 +155,7 @@ impl Correlator {
         let thread = Thread { process: header.process, thread: header.thread };
         if header.phase == phase::ENTRY {
             self.counts.entries += 1;
-            let frame = Frame::new(header, payload, Arc::clone(&slot.call));
+            let frame = Frame::new(header, payload, Arc::clone(&slot.call), self.is_missing);
             self.entered(thread, frame, slot.has_exit, &mut sink);
         } else {
             self.counts.returns += 1;
@@ -222,9 +223,13 @@ impl Correlator {
         }
     }
 
-    /// Records were lost: what is open now may have returned unseen.
-    pub fn records_were_lost(&mut self) {
-        self.threads.values_mut().for_each(Stack::doubt);
+    /// Whether records are missing somewhere in what is observed from now on, until told otherwise: neither what is open now
+    /// nor what is entered meanwhile can be trusted to be paired with its own return.
+    pub fn set_missing(&mut self, is_missing: bool) {
+        self.is_missing = is_missing;
+        if is_missing {
+            self.threads.values_mut().for_each(Stack::doubt);
+        }
     }
 
     /// Every second or so: closes what has waited in vain.

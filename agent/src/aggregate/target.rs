@@ -78,6 +78,10 @@ impl TargetSeries {
         self.gpu_records = flow;
     }
 
+    pub(super) fn set_simulated(&mut self, simulated: bool) {
+        self.process.simulated = simulated;
+    }
+
     pub(super) fn latest_tensors(&self) -> impl Iterator<Item = Latest> {
         self.ops.latest()
     }

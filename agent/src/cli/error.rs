@@ -15,6 +15,9 @@ pub enum Error {
     /// What to collect.
     #[error(transparent)]
     Collect(#[from] pipeline::options::Error),
+    /// What to probe.
+    #[error(transparent)]
+    ProbeOptions(#[from] pipeline::probe_options::Error),
     /// Two writers on one stream.
     #[error("--table and --json-log - both write to stdout; send the log to a file, or leave the table out")]
     BothOnStdout,
@@ -24,6 +27,9 @@ pub enum Error {
     /// A target.
     #[error(transparent)]
     Attach(#[from] source::cupti::AttachError),
+    /// The pipeline.
+    #[error(transparent)]
+    Stopped(#[from] pipeline::Stopped),
     /// A target, in the pipeline.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
@@ -55,6 +61,18 @@ pub enum Error {
         /// Where it was looked for.
         looked_at: Vec<PathBuf>,
     },
+    /// Probe specifications.
+    #[error(transparent)]
+    Probes(#[from] crate::probes::catalog::CatalogError),
+    /// No such probe.
+    #[error("there is no probe `{name}`; `gpu-agent probes list` names all")]
+    NoProbe {
+        /// What was asked for.
+        name: String,
+    },
+    /// The files of a process.
+    #[error(transparent)]
+    Files(#[from] crate::symbols::process::ProcessError),
     /// The benchmark.
     #[error(transparent)]
     Bench(#[from] bench::Error),

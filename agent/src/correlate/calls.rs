@@ -32,9 +32,15 @@ impl Calls {
 
     /// A slot means nothing any more, unless it has another meaning already.
     pub fn remove(&mut self, slot: u32, generation: u32) {
-        if self.get(slot, generation).is_some() {
+        if self.knows(slot, generation) {
             self.slots.remove(&slot);
         }
+    }
+
+    /// Whether a slot means something.
+    #[must_use]
+    pub fn knows(&self, slot: u32, generation: u32) -> bool {
+        self.get(slot, generation).is_some()
     }
 
     pub(super) fn get(&self, slot: u32, generation: u32) -> Option<&Slot> {

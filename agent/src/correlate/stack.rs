@@ -26,12 +26,12 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn new(header: &Header, payload: &[u8], call: Arc<Call>) -> Self {
+    pub(super) fn new(header: &Header, payload: &[u8], call: Arc<Call>, is_doubtful: bool) -> Self {
         Self {
             call,
             place: header.stack_pointer,
             entry_ktime_ns: header.ktime_ns,
-            is_doubtful: false,
+            is_doubtful,
             suspect_since_ns: None,
             present: header.present,
             faulted: header.faulted,

@@ -193,13 +193,18 @@ fn what_was_open_when_records_were_lost_gets_no_duration_and_is_no_exception() {
     let mut rig = Rig::new(Limits::default());
     rig.enter(1, 0, 0x1000, 1);
     rig.enter(1, 1, 0x0800, 2);
-    rig.correlator.records_were_lost();
+    rig.correlator.set_missing(true);
     rig.leave(1, 1, 0x0800, 2);
     rig.enter(1, 0, 0x1000, 3);
+    rig.correlator.set_missing(false);
     rig.leave(1, 0, 0x1000, 3);
-    assert_eq!(rig.ends(), [(2, OpEnd::EntryOnly), (1, OpEnd::EntryOnly), (3, OpEnd::Returned)]);
+    rig.enter(1, 0, 0x1000, 4);
+    rig.leave(1, 0, 0x1000, 4);
+    let without = [2, 1, 3].map(|number| (number, OpEnd::EntryOnly));
+    assert_eq!(rig.ends()[..3], without);
+    assert_eq!(rig.ends()[3..], [(4, OpEnd::Returned)]);
     let counts = rig.correlator.counts();
-    assert_eq!((counts.doubtful, counts.doubtful_returns, counts.unwound), (2, 1, 0));
+    assert_eq!((counts.doubtful, counts.doubtful_returns, counts.unwound), (3, 2, 0));
 }
 
 #[test]
@@ -383,7 +388,7 @@ proptest! {
         for (index, &(thread, phase, slot, place)) in records.iter().enumerate() {
             rig.record(thread, phase, slot, place * 8, index as u64);
             if index % 50 == 49 {
-                rig.correlator.records_were_lost();
+                rig.correlator.set_missing(index % 100 == 49);
             }
             prop_assert!(rig.correlator.open() <= limits.calls);
         }

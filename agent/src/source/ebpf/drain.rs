@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{MapData, MapError, RingBuf};
 use gpu_agent_ebpf_abi::Header;
-use zerocopy::FromBytes;
 
 use super::object::CounterMap;
+use crate::decode::ebpf::decode;
 
 pub use gpu_agent_ebpf_abi::Counters;
 
@@ -32,9 +32,9 @@ impl Drain {
             && let Some(record) = self.records.next()
         {
             taken += 1;
-            match split(&record) {
-                Some((header, payload)) => each(&header, payload),
-                None => self.malformed += 1,
+            match decode(&record) {
+                Ok((header, payload)) => each(&header, payload),
+                Err(_) => self.malformed += 1,
             }
         }
         taken
@@ -71,10 +71,4 @@ impl AsFd for Drain {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.records.as_fd()
     }
-}
-
-fn split(record: &[u8]) -> Option<(Header, &[u8])> {
-    let (header, rest) = Header::read_from_prefix(record).ok()?;
-    let payload = rest.get(..usize::from(header.payload_bytes))?;
-    Some((header, payload))
 }
