@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use gpu_agent::event::{OpClass, Pid, ProbeInfo};
 use gpu_agent::probes::plan::{Call, Exit, Fetched, Plan, Planned, Reader, Values};
@@ -115,10 +116,35 @@ pub(super) fn compiled(source: &str, options: &[&str]) -> PathBuf {
     let time = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     if time(&built) < time(&source) {
         let mut compiler = Command::new("cc");
-        let status = compiler.args(["-O2", "-o"]).arg(&built).arg(&source).args(options).status();
+        let status = compiler
+            .args(["-O2", "-fno-optimize-sibling-calls", "-o"])
+            .arg(&built)
+            .arg(&source)
+            .args(options)
+            .status();
         assert!(status.unwrap().success());
     }
     built
+}
+
+/// A copy of the target program, which no other test knows.
+pub(super) struct Copy(pub(super) PathBuf);
+
+impl Copy {
+    pub(super) fn new() -> Self {
+        static COPIES: AtomicU32 = AtomicU32::new(0);
+        let program = compiled("target.c", &["-pthread", "-ldl"]);
+        let number = COPIES.fetch_add(1, Ordering::Relaxed);
+        let copy = program.with_file_name(format!("target-{}-{number}", std::process::id()));
+        fs::copy(&program, &copy).unwrap();
+        Self(copy)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// A running target.
@@ -132,22 +158,22 @@ pub(super) struct Target {
 impl Target {
     /// Starts it; it waits for [`Self::run`].
     pub(super) fn start(scenario: &str) -> Self {
-        Self::of(compiled("target.c", &["-pthread", "-ldl"]), &[scenario])
+        Self::of(&compiled("target.c", &["-pthread", "-ldl"]), &[scenario])
     }
 
     /// Starts it with a library, which it loads by `scenario`.
     pub(super) fn with_library(scenario: &str, library: &Path) -> Self {
-        Self::of(compiled("target.c", &["-pthread", "-ldl"]), &[scenario, library.to_str().unwrap()])
+        Self::of(&compiled("target.c", &["-pthread", "-ldl"]), &[scenario, library.to_str().unwrap()])
     }
 
-    /// Starts a copy of it.
-    pub(super) fn of(program: PathBuf, arguments: &[&str]) -> Self {
-        let mut command = Command::new(&program);
+    /// Starts that program.
+    pub(super) fn of(program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let mut target = Self { program, child, input, output };
+        let mut target = Self { program: program.to_owned(), child, input, output };
         target.until_done();
         target
     }
@@ -158,7 +184,12 @@ impl Target {
 
     /// Lets it do its scenario once; gives what it printed.
     pub(super) fn run(&mut self) -> String {
-        self.input.write_all(b"\n").unwrap();
+        self.say("")
+    }
+
+    /// The same, with a line for it.
+    pub(super) fn say(&mut self, line: &str) -> String {
+        writeln!(self.input, "{line}").unwrap();
         self.until_done()
     }
 

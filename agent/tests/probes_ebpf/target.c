@@ -100,7 +100,7 @@ static void run_memory(void) {
         long length = i % 100;
         memset(text, 'a' + (int)(i % 26), (size_t)length);
         text[length] = 0;
-        sum += memory(&links[i % 7], &dims, text, length, (void *)(i % 2 ? 8 : 0));
+        sum += memory(&links[i % 7], &dims, text, length, (void *)(i % 2 ? 8L : 0L));
     }
     printf("%ld\n", sum);
 }
@@ -177,7 +177,7 @@ int main(int argc, char **argv) {
         {"six", run_six},   {"ten", run_ten},       {"returns", run_returns}, {"memory", run_memory},
         {"nest", run_nest}, {"dlopen", run_dlopen}, {"memfd", run_dlopen},
     };
-    char line[16];
+    char line[4096];
 
     prctl(PR_SET_PDEATHSIG, 9);
     library = argc > 2 ? argv[2] : 0;
@@ -188,6 +188,11 @@ int main(int argc, char **argv) {
         run_dlopen();
     }
     for (puts("done"), fflush(stdout); fgets(line, sizeof line, stdin); puts("done"), fflush(stdout)) {
+        if (strcmp(argv[1], "late") == 0) {
+            line[strcspn(line, "\n")] = 0;
+            library = line;
+            run_dlopen();
+        }
         for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
             if (strcmp(argv[1], scenarios[i].name) == 0) {
                 scenarios[i].run();
