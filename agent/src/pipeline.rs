@@ -114,7 +114,11 @@ enum Command {
 
 impl Pipeline {
     /// Starts the thread. `exporters` are counted in the self-metrics, `events` gets a copy of what the sink wants.
-    pub fn start(mut config: Config, exporters: Vec<Arc<ExportStats>>, events: EventSender) -> io::Result<Self> {
+    pub fn start(
+        mut config: Config,
+        exporters: Vec<Arc<ExportStats>>,
+        events: EventSender,
+    ) -> io::Result<Self> {
         let anchor = Anchor::now();
         let shared = Arc::new(Shared {
             start_unix_ns: anchor.unix_ns,

@@ -206,7 +206,8 @@ mod tests {
         };
         let bpf = Counters { hits: 60, filtered: 10, unknown: 1, emitted: 43, lost: 6, faulted_reads: 0 };
         let hops = ProbeHops { bpf, malformed: 2, taken: 41, correlate, open: 4 };
-        let sum = |hop| probe_records(&hops).iter().filter(|(at, ..)| *at == hop).map(|(.., n)| n).sum::<u64>();
+        let sum =
+            |hop| probe_records(&hops).iter().filter(|(at, ..)| *at == hop).map(|(.., n)| n).sum::<u64>();
         let passed = |hop| {
             let records = probe_records(&hops);
             records.iter().find(|(at, fate, _)| *at == hop && *fate == "passed").unwrap().2

@@ -99,6 +99,11 @@ impl Target {
     /// Works one round, and returns its checksum.
     pub fn round(&mut self) -> String {
         self.begin();
+        self.await_answer()
+    }
+
+    /// Waits for the checksum of the round that was begun last.
+    pub fn await_answer(&mut self) -> String {
         let rounds = self.rounds;
         self.running.until("an answer", |running| {
             let stdout = running.stdout();

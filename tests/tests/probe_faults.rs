@@ -9,7 +9,9 @@ mod probe_faults {
     pub(crate) mod files;
     pub(crate) mod lifetimes;
     pub(crate) mod memory;
+    pub(crate) mod permissions;
     pub(crate) mod rig;
+    pub(crate) mod specifications;
     pub(crate) mod stacks;
     pub(crate) mod unwinding;
 }

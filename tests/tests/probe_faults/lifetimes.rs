@@ -4,10 +4,13 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use gpu_agent_tests::probed::prober::{Probe, Way, plan};
 
-use super::rig::{self, Program};
+use rustix::process::Signal;
+
+use super::rig::{self, Agent, CLIMB, Program};
 
 fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -26,7 +29,7 @@ fn processes_that_end_while_probes_are_attached_leave_nothing_behind() {
     for number in 0..PROCESSES {
         let mut child = Command::new(&brief.path).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         // Later and later in its life, and every fourth time after its end.
-        std::thread::sleep(std::time::Duration::from_micros(10 * number as u64));
+        std::thread::sleep(Duration::from_micros(10 * number as u64));
         if number % 4 == 3 {
             child.wait().unwrap();
         }
@@ -51,5 +54,57 @@ fn processes_that_end_while_probes_are_attached_leave_nothing_behind() {
     prober.attach(&target, &[probe("climb")]);
     let watched = prober.watch(&mut target);
     assert_eq!((watched.checksum, watched.records.len()), (bare, 144 + 72));
+    target.end();
+}
+
+#[test]
+fn an_agent_that_is_killed_leaves_no_breakpoints_in_its_target_which_computes_on() {
+    if rig::prober().is_none() {
+        return;
+    }
+    let program = Program::of("throwing.cpp");
+    let mut target = program.start();
+    let (bare, text) = (target.round(), target.text("climb"));
+    for _ in 0..5 {
+        let mut agent = Agent::start(&target, CLIMB);
+        agent.until_probed(&target, "climb", &text);
+        // In the middle of a round.
+        target.begin();
+        agent.process.signal(Signal::KILL);
+        drop(agent);
+        assert_eq!(target.await_answer(), bare);
+        rig::until_bare(&target, "climb", &text);
+        assert_eq!(target.round(), bare);
+    }
+    target.end();
+}
+
+#[test]
+fn an_agent_that_is_killed_at_any_time_while_it_attaches_leaves_its_target_as_it_was() {
+    const TIMES: u32 = 40;
+    if rig::prober().is_none() {
+        return;
+    }
+    let program = Program::of("throwing.cpp");
+    let mut target = program.start();
+    let (bare, text) = (target.round(), target.text("climb"));
+    // How long the whole takes here and now.
+    let started = std::time::Instant::now();
+    let mut agent = Agent::start(&target, CLIMB);
+    agent.until_probed(&target, "climb", &text);
+    let whole = started.elapsed();
+    drop(agent.stop());
+
+    let mut probed = 0;
+    for time in 0..TIMES {
+        let agent = Agent::start(&target, CLIMB);
+        std::thread::sleep(whole * time / TIMES * 3 / 2);
+        agent.process.signal(Signal::KILL);
+        probed += u32::from(target.text("climb") != text);
+        drop(agent);
+        rig::until_bare(&target, "climb", &text);
+        assert_eq!(target.round(), bare);
+    }
+    assert!(0 < probed && probed < TIMES, "no death was in the middle: {probed} of {TIMES} had probes");
     target.end();
 }

@@ -1,11 +1,12 @@
 //! Targets from their sources, and the agent's own way from records to calls.
 //!
-//! Enters: names of sources. Leaves: programs, and what the agent makes of their calls. Refuses: to pass where BPF programs
-//! cannot be loaded; it says `skipped: why`.
+//! Enters: names of sources, specifications. Leaves: programs, and what the agent makes of their calls. Refuses: to pass where
+//! BPF programs cannot be loaded; it says `skipped: why`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gpu_agent::correlate::{Calls, Correlator, Counts, Limits, PATIENCE_NS};
 use gpu_agent::source::ebpf::Attached;
@@ -13,7 +14,10 @@ use gpu_agent_ebpf_abi::{FetchProgram, phase};
 use gpu_agent_tests::probed::Target;
 use gpu_agent_tests::probed::prober::{Prober, Watched, Way};
 use gpu_agent_tests::probed::reads::{self, ARGUMENTS, RETURN_VALUE, register};
-use gpu_agent_tests::programs;
+use gpu_agent_tests::process::{PATIENCE, Running};
+use gpu_agent_tests::{json_log, programs};
+use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A program that was compiled from one of the sources; its file lives as long as this.
@@ -63,6 +67,67 @@ pub(crate) fn arguments() -> FetchProgram {
 /// What a function returned.
 pub(crate) fn result(way: Way) -> FetchProgram {
     reads::program(way.phase(), &[register(RETURN_VALUE)])
+}
+
+/// A specification that probes climb() of throwing.cpp and jumping.c.
+pub(crate) const CLIMB: &str = r#"
+engine = "climber"
+executable = true
+
+[[probe]]
+name = "climb"
+op = "other"
+signature = "uint64_t climb(uint64_t depth, uint64_t attempt)"
+fields.depth = "depth"
+fields.attempt = "attempt"
+"#;
+
+/// A folder with one specification.
+pub(crate) fn folder_of(specification: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("test.toml"), specification).unwrap();
+    folder
+}
+
+/// `gpu-agent attach` on a target, with one specification.
+pub(crate) struct Agent {
+    pub(crate) process: Running,
+    folder: TempDir,
+}
+
+impl Agent {
+    pub(crate) fn start(target: &Target, specification: &str) -> Self {
+        let folder = folder_of(specification);
+        let mut command = Command::new(programs::program("gpu-agent"));
+        command.args(["attach", "--listen", "off", "--probe-cache", "off", "--log-filter", "trace"]);
+        command
+            .args(["--probe-engines", "all", "--pid", &target.pid().to_string(), "--probes"])
+            .arg(folder.path());
+        command.arg("--json-log").arg(folder.path().join("log"));
+        Self { process: Running::start(&mut command), folder }
+    }
+
+    /// Waits until there are breakpoints in a function that has none where it is as `bare`.
+    pub(crate) fn until_probed(&mut self, target: &Target, function: &str, bare: &[u8]) {
+        self.process.until("probes", |_| (target.text(function) != bare).then_some(()));
+    }
+
+    /// Ends it in good order; gives its log.
+    pub(crate) fn stop(self) -> Vec<Value> {
+        self.process.signal(Signal::INT);
+        let finished = self.process.finish();
+        assert!(finished.status.success(), "{}", finished.stderr);
+        json_log::lines(&std::fs::read_to_string(self.folder.path().join("log")).unwrap())
+    }
+}
+
+/// Waits until a function is as it was without probes.
+pub(crate) fn until_bare(target: &Target, function: &str, bare: &[u8]) {
+    let started = Instant::now();
+    while target.text(function) != bare {
+        assert!(started.elapsed() < PATIENCE, "breakpoints remain");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The agent's way from records to calls.
