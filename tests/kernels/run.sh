@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# In: names out of kernels.txt, all of them by default; --document to write the results into docs/kernels.md. Out: each, booted in QEMU without a
-# hypervisor and without a network, and what the guest program found there; exit 1 if any check of any guest failed.
+# In: names out of kernels.txt, all of them by default; before them --document to write the results into docs/kernels.md.
+# Out: each, booted in QEMU without a hypervisor and without a network, and what the guest program found there; exit 1 if any
+# check of any guest failed.
 # Refuses to wait for more than GPU_AGENT_GUEST_SECONDS (default 120) for a guest. Exit 75 where kernels cannot be had.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -36,11 +37,14 @@ while read -r name image; do
     names+=("$name")
     boot "$name" "$image" ''
 done <<<"$kernels"
+# The last of them once more, in the strictest lockdown.
+names+=("${names[-1]}-lockdown")
+boot "${names[-1]}" "${kernels##* }" lockdown=confidentiality
 
 status=0
 for name in "${names[@]}"; do
     # Firmware and kernel write to the same console.
-    tr -d '\r' <"$work/$name.log" | grep -oE '(fact|ok|failed|end)( [^:]+)?: .*' >"$work/$name.verdicts" || true
+    tr -d '\r' <"$work/$name.log" | grep -E '^((fact|ok|failed) [^:]+|end): ' >"$work/$name.verdicts" || true
     echo "== $name ($(cat "$work/$name.seconds") s)"
     cat "$work/$name.verdicts"
     if ! grep -qE '^end: [1-9][0-9]* ok, 0 failed$' "$work/$name.verdicts"; then

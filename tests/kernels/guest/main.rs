@@ -32,6 +32,8 @@ fn main() {
     if is_init {
         init::set_up();
     }
+    // The firmware's last line has no end.
+    println!();
     let mut verdicts = Verdicts::default();
     checks::run(&mut verdicts);
     verdicts.end();
