@@ -7,10 +7,12 @@ mod configuration;
 mod control;
 mod decode;
 mod names;
+mod payloads;
 mod program;
 mod ring;
 mod shared;
 mod simulator;
+mod specifications;
 
 /// Runs one input and tells which ways it went.
 pub(crate) type Run = Box<dyn FnMut(&[u8]) -> Vec<u64>>;
@@ -32,4 +34,6 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "names", make: names::make },
     Target { name: "configuration", make: configuration::make },
     Target { name: "simulator", make: simulator::make },
+    Target { name: "specifications", make: specifications::make },
+    Target { name: "payloads", make: payloads::make },
 ];
