@@ -6,6 +6,8 @@ mod announce;
 mod configuration;
 mod control;
 mod decode;
+mod elf;
+mod maps;
 mod names;
 mod program;
 mod ring;
@@ -31,5 +33,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "decode", make: decode::make },
     Target { name: "names", make: names::make },
     Target { name: "configuration", make: configuration::make },
+    Target { name: "elf", make: elf::make },
+    Target { name: "maps", make: maps::make },
     Target { name: "simulator", make: simulator::make },
 ];
