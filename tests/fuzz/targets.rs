@@ -6,6 +6,8 @@ mod announce;
 mod configuration;
 mod control;
 mod decode;
+mod elf;
+mod maps;
 mod names;
 mod payloads;
 mod program;
@@ -33,6 +35,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "decode", make: decode::make },
     Target { name: "names", make: names::make },
     Target { name: "configuration", make: configuration::make },
+    Target { name: "elf", make: elf::make },
+    Target { name: "maps", make: maps::make },
     Target { name: "simulator", make: simulator::make },
     Target { name: "specifications", make: specifications::make },
     Target { name: "payloads", make: payloads::make },
