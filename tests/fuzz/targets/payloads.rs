@@ -78,6 +78,10 @@ impl Binary for Everything {
         None
     }
 
+    fn is_stripped(&self) -> bool {
+        false
+    }
+
     fn find(&self, patterns: &[Pattern]) -> Result<Vec<Result<Vec<Symbol>, String>>, String> {
         let symbol = Symbol {
             raw: "f".into(),
@@ -89,6 +93,7 @@ impl Binary for Everything {
             size_bytes: 16,
             is_ifunc: false,
             table: Table::Symtab,
+            number: 1,
             cold: Vec::new(),
         };
         Ok(patterns.iter().map(|_| Ok(vec![symbol.clone()])).collect())
@@ -101,7 +106,13 @@ impl Binary for Everything {
 
 pub(super) fn make() -> Run {
     let specification = Specification::parse("fuzz.toml", SPECIFICATION).expect("a sound specification");
-    let candidate = Candidate { path: "/f".into(), shown: "/f".into(), load_bias: 0, is_executable: true };
+    let candidate = Candidate {
+        path: "/f".into(),
+        root: "/".into(),
+        shown: "/f".into(),
+        load_bias: 0,
+        is_executable: true,
+    };
     let resolution = resolve(&[specification], &[candidate], &Everything, Options::default());
     let probes = resolution.plans.iter().flat_map(|plan| &plan.probes);
     let calls: Vec<(Arc<Call>, usize)> =
