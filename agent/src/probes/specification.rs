@@ -6,13 +6,13 @@ mod declare;
 mod spell;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::document::{Document, Words};
 use super::signature::Signature;
 use super::source::{Source, SpecError, Text};
 use super::types::{TensorRule, Types};
-use crate::event::{OpClass, ProbeInfo};
+use crate::event::ProbeInfo;
 
 /// Numbers and the words they stand for.
 pub(super) type Table = BTreeMap<i128, Arc<str>>;
@@ -46,8 +46,6 @@ pub(super) struct Scope {
 pub struct Probe {
     /// Its name; of several, the first and how many more.
     pub name: Arc<str>,
-    /// What it does.
-    pub class: OpClass,
     /// Which mapped files it looks into.
     pub files: Files,
     /// Its shapes: the first that applies is used.
@@ -106,6 +104,13 @@ pub(super) enum Condition {
 }
 
 impl Probe {
+    /// What is the same for all its calls; for those of its first function, where `each` repeats it.
+    #[must_use]
+    pub fn info(&self) -> Option<&ProbeInfo> {
+        let mut instances = self.variants.iter().flat_map(|variant| &variant.instances);
+        instances.next().map(|instance| &*instance.info)
+    }
+
     /// How many shapes it has.
     #[must_use]
     pub fn variants(&self) -> usize {
@@ -141,7 +146,7 @@ impl Specification {
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
         let source = Source { file: file.into(), text: text.into() };
         let document = Document::parse(&source)?;
-        let mut scope = Self::prelude()?;
+        let mut scope = Scope::prelude()?;
         scope.declare(&source, &document)?;
         let engine = Text::new(&source, &document.engine);
         if engine.value.is_empty() {
@@ -167,15 +172,18 @@ impl Specification {
         specification.check()?;
         Ok(specification)
     }
+}
 
-    fn prelude() -> Result<Scope, SpecError> {
-        let source = Source { file: "prelude.toml".into(), text: PRELUDE.into() };
-        let mut scope = Scope::default();
-        // The schema is that of specifications, which have an engine.
-        let text = format!("engine = \"prelude\"\n{PRELUDE}");
-        let source = Source { text: text.into(), ..source };
-        scope.declare(&source, &Document::parse(&source)?)?;
-        Ok(scope)
+impl Scope {
+    /// What every specification knows.
+    fn prelude() -> Result<Self, SpecError> {
+        static READ: LazyLock<Result<Scope, SpecError>> = LazyLock::new(|| {
+            let source = Source { file: "prelude.toml".into(), text: PRELUDE.into() };
+            let mut scope = Scope::default();
+            scope.declare(&source, &Document::parse(&source)?)?;
+            Ok(scope)
+        });
+        READ.clone()
     }
 }
 
