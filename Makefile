@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 N ?= 200000
 require := tests/tools/require.sh
 
-.PHONY: help demo test test-engines ci fmt lint kernels ebpf bench fuzz gpu-bundle doc build clean
+.PHONY: help demo test test-engines test-kernels ci fmt lint kernels ebpf bench fuzz gpu-bundle doc build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ ci: test ## The same
 test-engines: ## Test with published engines, as root; ALL=yes: also vLLM, PyTorch and Debian's llama-server (gigabytes)
 	@$(require) cargo cc python-venv
 	@tests/engines/run.sh $(if $(ALL),all)
+
+test-kernels: ## Prove the BPF probes on Linux 5.10, 6.1, 6.12 and the newest (QEMU, no hypervisor): ARGS=--document to write it down
+	@$(require) cargo cc qemu
+	@tests/kernels/run.sh $(ARGS)
 
 fmt: ## Format the code
 	@$(require) cargo

@@ -32,6 +32,7 @@ mod filter;
 mod hit;
 mod maps;
 mod registers;
+mod stack;
 
 /// One place with one meaning: an entry, a return instruction, or a return seen by a trampoline.
 #[unsafe(no_mangle)]
@@ -39,7 +40,9 @@ mod registers;
 pub extern "C" fn probe(context: *mut c_void) -> u32 {
     // SAFETY: the context is the one that Linux gave this program.
     let cookie = unsafe { bpf_get_attach_cookie(context) };
-    Hit::new(Registers::of(context)).in_slot(slots(cookie).0);
+    let hit = Hit::new(Registers::of(context));
+    stack::stay_on_the_kernels(context, &hit);
+    hit.in_slot(slots(cookie).0);
     0
 }
 
@@ -54,7 +57,9 @@ pub extern "C" fn session(context: *mut c_void) -> u32 {
     let (cookie, place) = unsafe { (bpf_get_attach_cookie(context), bpf_get_func_ip(context)) };
     let (entry, exit) = slots(cookie);
     let is_entry = registers.instruction_pointer() == place;
-    let wanted = Hit::new(registers).in_slot(if is_entry { entry } else { exit });
+    let hit = Hit::new(registers);
+    stack::stay_on_the_kernels(context, &hit);
+    let wanted = hit.in_slot(if is_entry { entry } else { exit });
     u32::from(!wanted || exit == NO_SLOT)
 }
 
@@ -62,7 +67,9 @@ pub extern "C" fn session(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn probe_by_address(context: *mut c_void) -> u32 {
-    Hit::new(Registers::of(context)).in_slot_of_site();
+    let hit = Hit::new(Registers::of(context));
+    stack::stay_on_the_kernels(context, &hit);
+    hit.in_slot_of_site();
     0
 }
 

@@ -3,7 +3,7 @@
 //! Enters: nothing. Leaves: maps. Refuses: nothing.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use gpu_agent_ebpf_abi::{Counters, FetchProgram, MAX_SLOTS, RING_BYTES, SiteKey};
 
 /// Processes of which records are wanted, by tgid.
@@ -29,3 +29,7 @@ pub static RECORDS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 /// What became of hits.
 #[map(name = "COUNTERS")]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// No programs; see `stack`.
+#[map(name = "NOWHERE")]
+pub static NOWHERE: ProgramArray = ProgramArray::with_max_entries(1, 0);

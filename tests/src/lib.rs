@@ -26,6 +26,7 @@ pub mod ground_truth;
 pub mod json_log;
 pub mod observed;
 pub mod otlp;
+pub mod probed;
 pub mod process;
 pub mod programs;
 pub mod prometheus;

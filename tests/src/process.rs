@@ -99,6 +99,13 @@ impl Running {
         self.stderr.now()
     }
 
+    /// Writes to its standard input and leaves it open.
+    pub fn say(&mut self, text: &str) {
+        use std::io::Write;
+        let stdin = self.child.stdin.as_mut().expect("not told yet");
+        stdin.write_all(text.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
     /// Writes to its standard input and closes it.
     pub fn tell(&mut self, text: &str) {
         use std::io::Write;
@@ -131,6 +138,11 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// How it has ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Whether it has ended.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# In: names of things that a command needs: cargo, cc, python-venv.
+# In: names of things that a command needs: cargo, cc, cxx, python-venv, qemu.
 # Out: nothing if all are there; else what is missing and how to get it (exit 1). Refuses to install anything.
 set -euo pipefail
 
@@ -18,6 +18,13 @@ for thing in "$@"; do
         ;;
     cc)
         command -v cc >/dev/null || lacks "cc, a C compiler and linker" "apt-get install gcc libc6-dev"
+        ;;
+    cxx)
+        command -v g++ >/dev/null || lacks "g++, a C++ compiler (for tests only)" "apt-get install g++"
+        ;;
+    qemu)
+        command -v qemu-system-x86_64 >/dev/null || lacks "qemu-system-x86_64 (for tests only)" "apt-get install qemu-system-x86"
+        command -v cpio >/dev/null || lacks "cpio (for tests only)" "apt-get install cpio"
         ;;
     python-venv)
         python3 -c 'import venv, ensurepip' 2>/dev/null || lacks "python3 with venv (for tests only)" \

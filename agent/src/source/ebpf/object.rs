@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya_obj::Object;
-use aya_obj::generated::bpf_insn;
+use aya_obj::generated::{BPF_ALU64, BPF_CALL, BPF_JMP, BPF_K, BPF_MOV, bpf_insn};
 use gpu_agent_ebpf_abi::{Counters, FetchProgram, SiteKey};
 
 use super::sys::{self, AttachType};
@@ -44,6 +44,8 @@ pub(super) struct Maps {
 #[derive(Debug)]
 pub(super) struct Code {
     object: Object,
+    /// The programs name it.
+    _nowhere: MapData,
 }
 
 /// Creates the maps, the ring buffer with `ring_bytes`.
@@ -80,7 +82,7 @@ pub(super) fn open(ring_bytes: u32) -> Result<(Maps, Code), Unsupported> {
         records: Map::RingBuf(take("RECORDS")?).try_into().map_err(wrong)?,
         counters: Map::PerCpuArray(take("COUNTERS")?).try_into().map_err(wrong)?,
     };
-    Ok((maps, Code { object }))
+    Ok((maps, Code { object, _nowhere: take("NOWHERE")? }))
 }
 
 /// The object lacks a map.
@@ -102,11 +104,13 @@ impl Code {
     pub(super) fn load(&self, name: &'static str, attach_type: AttachType) -> Result<OwnedFd, Unsupported> {
         let (instructions, license) =
             self.program(name).ok_or_else(|| Unsupported::object(NoProgram { name }))?;
-        let load = |log: &mut [u8]| sys::load_program(instructions, &license, attach_type, log);
-        load(&mut []).or_else(|_| {
-            let mut log = vec![0; LOG_BYTES];
-            load(&mut log).map_err(|error| unsupported::of_program(name, error, &log))
-        })
+        let load = |code: &[bpf_insn], log: &mut [u8]| sys::load_program(code, &license, attach_type, log);
+        load(instructions, &mut []).or_else(|_| load(&without_tail_calls(instructions), &mut [])).or_else(
+            |_| {
+                let mut log = vec![0; LOG_BYTES];
+                load(instructions, &mut log).map_err(|error| unsupported::of_program(name, error, &log))
+            },
+        )
     }
 
     fn program(&self, name: &str) -> Option<(&[bpf_insn], CString)> {
@@ -114,4 +118,17 @@ impl Code {
         let function = self.object.functions.get(&program.function_key())?;
         Some((&function.instructions, program.license.clone()))
     }
+}
+
+/// The programs have a tail call, which is never made, to stay on the kernel's stack (`ebpf/src/stack.rs`). Where Linux takes no
+/// tail calls in programs of several functions (AArch64 before 6.0, or without the JIT), it has no other stack for them either.
+fn without_tail_calls(instructions: &[bpf_insn]) -> Vec<bpf_insn> {
+    /// `bpf_tail_call`, `linux/bpf.h`.
+    const TAIL_CALL: i32 = 12;
+    let is_helper = |code: &bpf_insn| u32::from(code.code) == BPF_JMP | BPF_CALL && code.src_reg() == 0;
+    let mut instructions = instructions.to_vec();
+    for call in instructions.iter_mut().filter(|code| is_helper(code) && code.imm == TAIL_CALL) {
+        *call = bpf_insn { code: (BPF_ALU64 | BPF_MOV | BPF_K) as u8, imm: 0, ..*call };
+    }
+    instructions
 }
