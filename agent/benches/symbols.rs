@@ -64,6 +64,7 @@ fn main() {
     let cached = median(|| search(&path, &cache, &patterns));
     assert_eq!(cache.stats().hits, RUNS as u64);
     let after = memory("VmRSS:");
+    assert!(found > 0);
     println!("{found} functions found");
     println!("cold, file not in memory   {from_disk}");
     println!("cold, file in memory       {cold}   bar 1500 ms");
@@ -99,7 +100,12 @@ fn generate(folder: &Path) -> PathBuf {
         let operator = OPERATORS[number as usize % OPERATORS.len()];
         let owner = format!("overload_{number}");
         let name = strings.len() as u32;
-        write!(strings, "_ZN2at6native{}{owner}{}{operator}E", owner.len(), operator.len()).unwrap();
+        // The first of each operator is its entry point.
+        if (number as usize) < OPERATORS.len() {
+            write!(strings, "_ZN2at4_ops{}{operator}4callE", operator.len()).unwrap();
+        } else {
+            write!(strings, "_ZN2at6native{}{owner}{}{operator}E", owner.len(), operator.len()).unwrap();
+        }
         strings.extend_from_slice(
             b"RKNS_6TensorES4_S4_RKSt8optionalIS2_EdbS5_IdEN3c108ArrayRefIlEERKSt6vectorIS2_SaIS2_EE\0",
         );
