@@ -21,14 +21,14 @@ build: ## Build everything that a user runs, and the simulated device (release)
 	@$(require) cargo cc
 	@tests/tools/build.sh
 
-test: ## Everything that CI runs, cheapest check first
-	@$(require) cargo cc python-venv
+test: ## Everything that CI runs, cheapest check first; as root, or what needs root is skipped
+	@$(require) cargo cc cxx binutils python-venv npm qemu
 	@tests/tools/check.sh
 
 ci: test ## The same
 
 test-engines: ## Test with published engines, as root; ALL=yes: also vLLM, PyTorch and Debian's llama-server (gigabytes)
-	@$(require) cargo cc python-venv
+	@$(require) cargo cc python-venv npm
 	@tests/engines/run.sh $(if $(ALL),all)
 
 test-kernels: ## Prove the BPF probes on Linux 5.10, 6.1, 6.12 and the newest (QEMU, no hypervisor): ARGS=--document to write it down

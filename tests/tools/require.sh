@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# In: names of things that a command needs: cargo, cc, cxx, python-venv, qemu.
+# In: names of things that a command needs: cargo, cc, cxx, binutils, python-venv, npm, qemu.
 # Out: nothing if all are there; else what is missing and how to get it (exit 1). Refuses to install anything.
 set -euo pipefail
 
@@ -21,6 +21,13 @@ for thing in "$@"; do
         ;;
     cxx)
         command -v g++ >/dev/null || lacks "g++, a C++ compiler (for tests only)" "apt-get install g++"
+        ;;
+    binutils)
+        command -v objcopy >/dev/null || lacks "objcopy (for tests only)" "apt-get install binutils"
+        command -v xz >/dev/null || lacks "xz (for tests only)" "apt-get install xz-utils"
+        ;;
+    npm)
+        command -v npm >/dev/null || lacks "npm (for tests only: an engine is published there)" "apt-get install npm"
         ;;
     qemu)
         command -v qemu-system-x86_64 >/dev/null || lacks "qemu-system-x86_64 (for tests only)" "apt-get install qemu-system-x86"
