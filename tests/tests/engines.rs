@@ -80,7 +80,7 @@ fn mistral_rs_appends_to_its_cache_the_keys_and_values_of_the_tokens_that_it_say
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    engine::tiny_gguf(folder.path());
+    let _ = engine::tiny_gguf(folder.path());
     let driver = || python("mistralrs.py", &[&library, folder.path()]);
     let (account, seen) = engine::watch(&mut driver(), "mistral.rs");
     assert_eq!(seen.count("KvCache::append"), count(&account, "appends"));
