@@ -126,13 +126,14 @@ pub fn run(driver: &mut Command) -> Value {
     account(driver)
 }
 
-/// Runs a driver with the agent attached to it from `ready` on: its account, and what the agent says.
+/// Runs a driver with the agent attached to it from `ready` on, when `engine` and all else that is there is probed: its account, and
+/// what the agent says.
 #[must_use]
-pub fn watch(driver: &mut Command) -> (Value, Calls) {
+pub fn watch(driver: &mut Command, engine: &str) -> (Value, Calls) {
     let mut driver = Running::start(driver);
     let pid = ready(&mut driver);
     let mut agent = Agent::attach(&[pid], None, &["--probe-engines", "all", "--log-filter", FILTER]);
-    agent.until_targets_are(1, "probed");
+    agent.until_probed(pid, engine);
     driver.tell("\n");
     let account = account(driver);
     agent.until_targets_are(1, "ended");

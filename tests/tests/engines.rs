@@ -51,7 +51,7 @@ fn llama_cpp_decodes_attends_and_writes_its_cache_as_often_and_as_large_as_it_sa
         command.arg(&model).arg(libraries.join("package/bins/linux-x64")).arg("2");
         command
     };
-    let (account, seen) = engine::watch(&mut driver());
+    let (account, seen) = engine::watch(&mut driver(), "llama.cpp");
     assert_eq!(seen.count("model_load"), 1);
     for (probe, key) in [("decode", "decodes"), ("process_ubatch", "decodes"), ("sample", "samples")] {
         assert_eq!(seen.count(probe), count(&account, key), "{probe}");
@@ -80,9 +80,9 @@ fn mistral_rs_appends_to_its_cache_the_keys_and_values_of_the_tokens_that_it_say
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    engine::tiny_gguf(folder.path());
+    let _ = engine::tiny_gguf(folder.path());
     let driver = || python("mistralrs.py", &[&library, folder.path()]);
-    let (account, seen) = engine::watch(&mut driver());
+    let (account, seen) = engine::watch(&mut driver(), "mistral.rs");
     assert_eq!(seen.count("KvCache::append"), count(&account, "appends"));
     assert_eq!(seen.tensors("KvCache::append"), tensors(&account));
     all_have_durations(&seen);
@@ -95,7 +95,7 @@ fn mistral_rs_paged_attention_is_read_argument_by_argument() {
     if entry_points::unsupported() {
         return;
     }
-    let (account, seen) = engine::watch(&mut python("mistralrs_cuda.py", &[&library]));
+    let (account, seen) = engine::watch(&mut python("mistralrs_cuda.py", &[&library]), "mistral.rs");
     let made = account["calls"].as_array().unwrap();
     let ours: Vec<_> = seen.calls.iter().filter(|call| call.line["engine"] == "mistral.rs").collect();
     assert_eq!(ours.len(), made.len());

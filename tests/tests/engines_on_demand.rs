@@ -50,7 +50,7 @@ fn vllm(release: &str, torch: &str, names: &[&str]) {
         command.env("LD_LIBRARY_PATH", folder.path());
         command
     };
-    let (account, seen) = engine::watch(&mut driver());
+    let (account, seen) = engine::watch(&mut driver(), "vllm");
     println!("{release}: {} calls, {} tensors", seen.calls.len(), seen.tensors.values().sum::<u64>());
     let calls = account["calls"].as_object().unwrap().iter();
     let calls: BTreeMap<String, u64> =
@@ -116,7 +116,7 @@ fn sdpa(torch: &str) {
         command.arg(engine::drivers().join("sdpa.py"));
         command
     };
-    let (account, seen) = engine::watch(&mut driver());
+    let (account, seen) = engine::watch(&mut driver(), "pytorch");
     let probe = "sdpa_flash_attention_cpu";
     println!("torch {torch}: {} calls, {} tensors", seen.calls.len(), seen.tensors.values().sum::<u64>());
     assert_eq!(
@@ -151,7 +151,7 @@ fn llama_server_of_debian_decodes_as_often_as_its_own_metrics_say() {
         command.arg(engine::drivers().join("llama_server.py")).args(arguments);
         command
     };
-    let (account, seen) = engine::watch(&mut driver([&server, &model]));
+    let (account, seen) = engine::watch(&mut driver([&server, &model]), "llama.cpp");
     println!("llama-server {}: {account}", std::fs::read_to_string(server.join("version")).unwrap().trim());
     assert_eq!(seen.count("decode"), account["decodes"].as_u64().unwrap());
     assert_eq!(seen.sum("decode", "n_tokens"), account["tokens"].as_i64().unwrap());
