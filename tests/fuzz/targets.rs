@@ -6,6 +6,8 @@ mod announce;
 mod configuration;
 mod control;
 mod decode;
+mod elf;
+mod maps;
 mod names;
 mod probe_records;
 mod program;
@@ -33,5 +35,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "names", make: names::make },
     Target { name: "probe_records", make: probe_records::make },
     Target { name: "configuration", make: configuration::make },
+    Target { name: "elf", make: elf::make },
+    Target { name: "maps", make: maps::make },
     Target { name: "simulator", make: simulator::make },
 ];
