@@ -9,11 +9,13 @@ mod decode;
 mod elf;
 mod maps;
 mod names;
+mod payloads;
 mod probe_records;
 mod program;
 mod ring;
 mod shared;
 mod simulator;
+mod specifications;
 
 /// Runs one input and tells which ways it went.
 pub(crate) type Run = Box<dyn FnMut(&[u8]) -> Vec<u64>>;
@@ -38,4 +40,6 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "elf", make: elf::make },
     Target { name: "maps", make: maps::make },
     Target { name: "simulator", make: simulator::make },
+    Target { name: "specifications", make: specifications::make },
+    Target { name: "payloads", make: payloads::make },
 ];
