@@ -3,7 +3,7 @@
 //! Enters: records of nested calls on 16 threads, with values like those of a paged-attention call. Leaves: nanoseconds an event
 //! (an entry or a return), the share of one core that 100,000 events a second take. Bar: 10 %.
 //!
-//! `cargo bench -p gpu-agent --bench probe_events`
+//! `cargo bench -p gpu-agent --bench calls`
 
 #![allow(
     clippy::unwrap_used,
