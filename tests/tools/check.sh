@@ -70,6 +70,19 @@ if [[ ${1:-all} == all ]]; then
     while IFS= read -r line; do
         skipped+=("$line")
     done < <(grep -oE 'skipped: [^<]*' "$report" | sed 's/^skipped: //' | sort -u)
+
+    step "other kernels"
+    if ! tests/tools/require.sh qemu; then
+        skip "other kernels: QEMU is not installed (apt-get install qemu-system-x86 cpio)"
+    else
+        others=0
+        tests/kernels/run.sh || others=$?
+        case $others in
+        0) ;;
+        75) skip "other kernels: they cannot be fetched here" ;;
+        *) passed=no ;;
+        esac
+    fi
 fi
 
 status=0

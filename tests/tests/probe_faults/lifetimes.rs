@@ -18,7 +18,7 @@ fn open_files() -> usize {
 
 #[test]
 fn processes_that_end_while_probes_are_attached_leave_nothing_behind() {
-    const PROCESSES: usize = 200;
+    const PROCESSES: usize = 100;
     let Some(mut prober) = rig::prober() else { return };
     let (brief, steady) = (Program::of("brief.c"), Program::of("jumping.c"));
     let (entry, exit) = (rig::arguments(), rig::result(Way::Instructions));
@@ -29,7 +29,7 @@ fn processes_that_end_while_probes_are_attached_leave_nothing_behind() {
     for number in 0..PROCESSES {
         let mut child = Command::new(&brief.path).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         // Later and later in its life, and every fourth time after its end.
-        std::thread::sleep(Duration::from_micros(10 * number as u64));
+        std::thread::sleep(Duration::from_micros(20 * number as u64));
         if number % 4 == 3 {
             child.wait().unwrap();
         }
@@ -81,7 +81,7 @@ fn an_agent_that_is_killed_leaves_no_breakpoints_in_its_target_which_computes_on
 
 #[test]
 fn an_agent_that_is_killed_at_any_time_while_it_attaches_leaves_its_target_as_it_was() {
-    const TIMES: u32 = 40;
+    const TIMES: u32 = 20;
     if rig::prober().is_none() {
         return;
     }

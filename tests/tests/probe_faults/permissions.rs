@@ -69,7 +69,7 @@ fn a_capability_that_is_missing_is_named_with_how_to_grant_it() {
         let said = attach_with(&[&format!("--bounding-set=-all,{left}")]);
         assert_eq!(said.calls, 0, "without {missing}");
         assert!(said.words.contains(missing), "{missing}: {}", said.words);
-        assert!(said.words.contains("setcap"), "{missing}: {}", said.words);
+        assert!(said.words.contains("run the agent as root"), "{missing}: {}", said.words);
     }
 }
 
