@@ -1,4 +1,4 @@
-//! What this process may do: the capabilities that attaching to other users' processes takes.
+//! What this process may do: the capabilities that attaching to other users' processes and loading BPF programs takes.
 //!
 //! Enters: `/proc/self/status`. Leaves: yes or no by capability, and the words for a user. Refuses: to try things out:
 //! a look is enough.
@@ -6,6 +6,8 @@
 /// Bits of `CapEff`, from `linux/capability.h`.
 const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
 const CHECKPOINT_RESTORE: u32 = 40;
 
 /// The capabilities that matter here.
@@ -15,6 +17,10 @@ pub struct Capabilities {
     pub sys_ptrace: bool,
     /// Opening files through `/proc/PID/map_files` (`CAP_CHECKPOINT_RESTORE`, from Linux 5.9, or `CAP_SYS_ADMIN`).
     pub map_files: bool,
+    /// Loading BPF programs and creating maps (`CAP_BPF`, from Linux 5.8, or `CAP_SYS_ADMIN`).
+    pub bpf: bool,
+    /// BPF programs that read memory, and uprobes (`CAP_PERFMON`, from Linux 5.8, or `CAP_SYS_ADMIN`).
+    pub perfmon: bool,
 }
 
 impl Capabilities {
@@ -29,7 +35,12 @@ impl Capabilities {
         let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
         let bits = line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
         let has = |bit: u32| bits & 1 << bit != 0;
-        Self { sys_ptrace: has(SYS_PTRACE), map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN) }
+        Self {
+            sys_ptrace: has(SYS_PTRACE),
+            map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN),
+            bpf: has(BPF) || has(SYS_ADMIN),
+            perfmon: has(PERFMON) || has(SYS_ADMIN),
+        }
     }
 
     /// What to give the agent so that it can attach to any process; empty if it has all of it.
@@ -40,6 +51,17 @@ impl Capabilities {
             (true, false) => "CAP_CHECKPOINT_RESTORE",
             (false, true) => "CAP_SYS_PTRACE",
             (false, false) => "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+        }
+    }
+
+    /// What to give the agent so that it can load BPF programs and attach them; empty if it has all of it.
+    #[must_use]
+    pub fn missing_for_bpf(&self) -> &'static str {
+        match (self.bpf, self.perfmon) {
+            (true, true) => "",
+            (true, false) => "CAP_PERFMON",
+            (false, true) => "CAP_BPF",
+            (false, false) => "CAP_BPF and CAP_PERFMON",
         }
     }
 }
@@ -56,6 +78,16 @@ mod tests {
         assert_eq!(of("0000000000080000").missing(), "CAP_CHECKPOINT_RESTORE");
         assert_eq!(of("0000000000200000").missing(), "CAP_SYS_PTRACE", "CAP_SYS_ADMIN opens map_files too");
         assert_eq!(of("nonsense").missing(), "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE");
+    }
+
+    #[test]
+    fn what_bpf_takes_is_told_apart_from_what_attaching_takes() {
+        let of = |bits: &str| Capabilities::parse(&format!("CapEff:\t{bits}\n"));
+        assert_eq!(of("0000000000000000").missing_for_bpf(), "CAP_BPF and CAP_PERFMON");
+        assert_eq!(of("0000008000000000").missing_for_bpf(), "CAP_PERFMON");
+        assert_eq!(of("0000004000000000").missing_for_bpf(), "CAP_BPF");
+        assert_eq!(of("000000c000000000").missing_for_bpf(), "");
+        assert_eq!(of("0000000000200000").missing_for_bpf(), "", "CAP_SYS_ADMIN is both");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Cli {
 enum Command {
     /// Starts a program with the shim in it, and reports on it and all its children until it ends.
     Run(run::Arguments),
-    /// Reports on processes that have the shim already.
+    /// Reports on processes that run already: on GPU work where they have the shim, on engines' entry points where they can be probed.
     Attach(attach::Arguments),
     /// Says which functions of inference engines would be probed in a process, and what would be read there.
     Probes(probes::Arguments),

@@ -1,4 +1,4 @@
-//! `gpu-agent attach`: report on processes that have the shim already.
+//! `gpu-agent attach`: report on processes that have the shim already, or whose entry points can be probed.
 //!
 //! Enters: pids. Leaves: a report until the processes end, the duration is over, or a signal comes. Refuses: processes it
 //! cannot attach to, each with the reason; with `--wait` it tries again while that may help.
@@ -14,6 +14,7 @@ use super::session::Session;
 use super::{Common, Error, display};
 use crate::config::value::Millis;
 use crate::event::Pid;
+use crate::identity::Process;
 use crate::pipeline;
 use crate::source::cupti::{self, AttachError};
 
@@ -29,7 +30,8 @@ pub(super) struct Arguments {
     /// Stop after this long.
     #[arg(long, value_name = "TIME")]
     duration: Option<Millis>,
-    /// Wait this long for a process that has not initialised CUDA yet, or that another agent holds.
+    /// Wait this long for a process that has not initialised CUDA yet (unless it can be probed meanwhile), or that another agent
+    /// holds.
     #[arg(long, default_value = "0", value_name = "TIME")]
     wait: Millis,
     #[command(flatten)]
@@ -57,6 +59,11 @@ fn attach(session: &Session, pid: Pid, wait: Duration) -> Result<(), Error> {
             .and_then(|opened| session.pipeline.attach(opened, false));
         match attached {
             Ok(_) => return Ok(()),
+            Err(pipeline::Error::Attach(error)) if error.has_no_ring() && session.pipeline.can_probe() => {
+                let process = Process::look_up(pid).map_err(AttachError::from)?;
+                session.pipeline.probe(process)?;
+                return Ok(());
+            }
             Err(pipeline::Error::Attach(error)) if error.may_pass() && Instant::now() < deadline => {
                 warn!(pid = pid.0, %error, "not yet");
                 std::thread::sleep(LOOK);

@@ -15,6 +15,9 @@ pub enum Error {
     /// What to collect.
     #[error(transparent)]
     Collect(#[from] pipeline::options::Error),
+    /// What to probe.
+    #[error(transparent)]
+    ProbeOptions(#[from] pipeline::probe_options::Error),
     /// Two writers on one stream.
     #[error("--table and --json-log - both write to stdout; send the log to a file, or leave the table out")]
     BothOnStdout,
@@ -24,6 +27,9 @@ pub enum Error {
     /// A target.
     #[error(transparent)]
     Attach(#[from] source::cupti::AttachError),
+    /// The pipeline.
+    #[error(transparent)]
+    Stopped(#[from] pipeline::Stopped),
     /// A target, in the pipeline.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),

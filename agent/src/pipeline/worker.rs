@@ -1,4 +1,4 @@
-//! The thread that reads the rings.
+//! The thread that reads the rings: the shims', and that of the probes.
 //!
 //! Enters: commands, records. Leaves: series, names, events, states. Refuses: to end with records unread: a stop ends the
 //! leases, waits for the shims' last flush and takes it in.
@@ -8,26 +8,27 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use gpu_agent_ring::control::mono_ns;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::pace::Pace;
-use super::recovery::{Recovery, Step};
-use super::registry::{State, TargetStatus};
-use super::{Command, Config, Shared, lock, state};
-use crate::aggregate::Process;
+use super::prober::Request;
+use super::probes::Probes;
+use super::registry::State;
+use super::target::Attached;
+use super::{Command, Config, Shared, lock};
 use crate::classes::Classifier;
 use crate::clock::Anchor;
-use crate::event::{Event, Pid, TargetId};
-use crate::export::{EventSender, TargetInfo};
-use crate::health::Status;
-use crate::source::cupti::{self, AttachError, Fate, Item, Lease, Opened, Target};
+use crate::event::{Pid, TargetId};
+use crate::export::EventSender;
+use crate::source::cupti::{Fate, Lease};
 
-/// Records taken from one ring under one lock of the aggregate: about a millisecond.
-const TURN: u64 = 8192;
-/// Looks into a ring before it is let go; each takes in all that the ring can hold.
-const LAST_LOOKS: u32 = 8;
 /// Time between two rounds of upkeep.
 const UPKEEP: Duration = Duration::from_secs(1);
+
+mod coming;
+mod holding;
+
+use holding::drain;
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -38,6 +39,7 @@ pub(super) struct Worker {
     grace: Duration,
     retry: Duration,
     targets: Vec<Attached>,
+    probes: Option<Probes>,
     /// Processes that run another program now: it may have a ring of its own.
     replaced: Vec<(Pid, TargetId)>,
     /// Ended targets, and when: their names go when their series have gone.
@@ -45,14 +47,13 @@ pub(super) struct Worker {
     next: u32,
 }
 
-struct Attached {
-    id: TargetId,
-    target: Target,
-    recovery: Recovery,
-}
-
 impl Worker {
-    pub(super) fn new(config: Config, shared: Arc<Shared>, events: EventSender) -> Self {
+    pub(super) fn new(
+        config: Config,
+        shared: Arc<Shared>,
+        events: EventSender,
+        probes: Option<Probes>,
+    ) -> Self {
         Self {
             shared,
             events,
@@ -62,6 +63,7 @@ impl Worker {
             grace: Duration::from_nanos(config.limits.grace_ns),
             retry: config.retry,
             targets: Vec::new(),
+            probes,
             replaced: Vec::new(),
             ended: Vec::new(),
             next: 0,
@@ -84,6 +86,15 @@ impl Worker {
                     // Who asked may have gone meanwhile; the target stays attached all the same.
                     let _ = answer.send(attached);
                 }
+                Ok(Command::Probe { process, simulated, answer }) => {
+                    let _ = answer.send(self.probe(*process, simulated));
+                }
+                Ok(Command::Follow(pid)) => {
+                    if let Some(probes) = &mut self.probes {
+                        probes.requests().ask(Request::Follow { pid });
+                    }
+                }
+                Ok(Command::News(news)) => self.hear(news),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -94,12 +105,19 @@ impl Worker {
     /// Takes in what waits in all rings; returns how long to sleep.
     fn look(&mut self, pace: &mut Pace) -> Duration {
         let mut fullest = (0, 1);
-        for attached in &mut self.targets {
-            let records = drain(&self.shared, &mut self.events, attached);
-            let capacity = attached.target.capacity();
+        let mut seen = |(records, capacity): (u64, u64)| {
             if u128::from(records) * u128::from(fullest.1) > u128::from(fullest.0) * u128::from(capacity) {
                 fullest = (records, capacity);
             }
+        };
+        for Attached { id, ring, .. } in &mut self.targets {
+            if let Some(ring) = ring {
+                let records = drain(&self.shared, &mut self.events, *id, ring);
+                seen((records, ring.target.capacity()));
+            }
+        }
+        if let Some(probes) = &mut self.probes {
+            seen(probes.look(&self.shared, &mut self.events));
         }
         self.events.flush();
         self.count();
@@ -110,10 +128,10 @@ impl Worker {
     /// target that was not armed yet.
     fn count(&mut self) {
         for index in 0..self.targets.len() {
-            let Some(Attached { id, target, .. }) = self.targets.get_mut(index) else { continue };
-            let hops = target.hops();
+            let Some(attached) = self.targets.get_mut(index) else { continue };
+            let hops = attached.hops();
             let mut arming = false;
-            self.shared.registry.update(*id, |status| {
+            self.shared.registry.update(attached.id, |status| {
                 status.hops = hops;
                 arming = status.state == State::Arming;
             });
@@ -121,43 +139,6 @@ impl Worker {
                 self.report_state(index, Ok(()));
             }
         }
-    }
-
-    fn attach(&mut self, opened: Opened, from_start: bool) -> Result<TargetId, AttachError> {
-        let pid = opened.process.pid;
-        // The same process again, with a new ring: it runs another program now, and the one before holds no memory.
-        if let Some(index) = self.targets.iter().position(|known| known.target.process().pid == pid) {
-            self.end(index, State::Ended, true);
-        }
-        let target = Target::attach(opened, self.lease, Arc::clone(&self.classifier), from_start)?;
-        let id = TargetId(self.next);
-        self.next += 1;
-        let start_unix_ns = Anchor::now().unix_ns;
-        let process = target.process();
-        let info =
-            TargetInfo { pid, executable: process.executable.to_string(), simulated: target.is_simulated() };
-        info!(
-            pid = pid.0,
-            executable = info.executable,
-            container = process.container.as_deref(),
-            simulated = info.simulated,
-            "attached"
-        );
-        let process = Process { pid, executable: Arc::clone(&process.executable), simulated: info.simulated };
-        lock(&self.shared.aggregator).add_target(id, &process, start_unix_ns);
-        self.shared.registry.add(TargetStatus {
-            id,
-            info: Arc::new(info),
-            state: State::Arming,
-            why: String::new(),
-            hops: cupti::Hops::default(),
-            past: cupti::Hops::default(),
-            versions: target.versions(),
-            start_unix_ns,
-        });
-        self.targets.push(Attached { id, target, recovery: Recovery::new(self.retry) });
-        self.report_state(self.targets.len() - 1, Ok(()));
-        Ok(id)
     }
 
     /// Leases, states, ends, clocks, bandwidths.
@@ -170,17 +151,20 @@ impl Worker {
         }
         for index in (0..self.targets.len()).rev() {
             let Some(attached) = self.targets.get_mut(index) else { continue };
-            match attached.target.fate() {
+            match attached.fate() {
                 Fate::Running => self.hold(index),
                 Fate::Ended => self.end(index, State::Ended, true),
                 Fate::Replaced => {
-                    self.replaced.push((attached.target.process().pid, attached.id));
+                    self.replaced.push((attached.pid, attached.id));
                     self.end(index, State::Replaced, true);
                 }
             }
         }
         self.look_for_replaced();
         let now = mono_ns();
+        if let Some(probes) = &mut self.probes {
+            probes.upkeep(now, &self.shared, &mut self.events);
+        }
         lock(&self.shared.aggregator).tick(now);
         self.ended.retain(|(id, since)| {
             // A process whose next program has no ring yet is still a target.
@@ -193,151 +177,27 @@ impl Worker {
         });
     }
 
-    /// Programs that took the place of a target's: attached once they have a ring, forgotten once they cannot have one.
-    fn look_for_replaced(&mut self) {
-        for (pid, before) in std::mem::take(&mut self.replaced) {
-            let found = cupti::find(pid);
-            if let Err(error) = &found
-                && !matches!(error, AttachError::Identity(_) | AttachError::Reused { .. })
-            {
-                self.replaced.push((pid, before));
-                continue;
-            }
-            if let Ok(opened) = found
-                && let Err(error) = self.attach(opened, true)
-            {
-                warn!(pid = pid.0, %error, "cannot follow the process into its new program");
-            }
-            self.shared.registry.update(before, |status| status.state = State::Ended);
-        }
-    }
-
-    /// Renews the lease; a shim that failed rests first.
-    fn hold(&mut self, index: usize) {
-        let Some(Attached { target, recovery, .. }) = self.targets.get_mut(index) else { return };
-        let report = target.report();
-        match recovery.next(report.state, mono_ns()) {
-            Step::Hold => {
-                let renewed = target.renew();
-                self.report_state(index, renewed);
-            }
-            Step::Release(plan) => {
-                // The shim forgets its fault when the lease ends.
-                let (state, why) = state::of_report(target, &report);
-                target.release();
-                self.set_state(index, state, &format!("{why}; {plan}"));
-            }
-            Step::Rest => {}
-        }
-    }
-
-    fn report_state(&mut self, index: usize, renewed: Result<(), gpu_agent_ring::LeaseError>) {
-        let Some(Attached { target, .. }) = self.targets.get_mut(index) else { return };
-        let (state, why) = match renewed {
-            Err(error) => (State::LeaseLost, error.to_string()),
-            Ok(()) => state::of_report(target, &target.report()),
-        };
-        self.set_state(index, state, &why);
-    }
-
-    fn set_state(&mut self, index: usize, state: State, why: &str) {
-        let Some(Attached { id, target, .. }) = self.targets.get_mut(index) else { return };
-        let hops = target.hops();
-        let versions = target.versions();
-        let pid = target.process().pid;
-        let mut changed = false;
-        self.shared.registry.update(*id, |status| {
-            // What becomes of a failed shim is news each time; how long another agent's lease lasts is not.
-            changed = status.state != state || (state == State::Failed && status.why != why);
-            status.state = state;
-            why.clone_into(&mut status.why);
-            status.hops = hops;
-            status.versions = versions;
-        });
-        let health = state::health(state);
-        self.shared.board.set(&component(pid), health, if why.is_empty() { state.name() } else { why });
-        if changed && health != Status::Healthy {
-            warn!(pid = pid.0, %state, why, "target");
-        } else if changed {
-            info!(pid = pid.0, %state, "target");
-        }
-    }
-
-    /// Takes in the last records of a target that has ended (or is only let go), and forgets it.
-    fn end(&mut self, index: usize, state: State, has_exited: bool) {
-        if index >= self.targets.len() {
-            return;
-        }
-        let mut attached = self.targets.swap_remove(index);
-        // Bounded, because a process that was only let go may go on writing for ever.
-        for _ in 0..LAST_LOOKS {
-            if drain(&self.shared, &mut self.events, &mut attached) == 0 {
-                break;
-            }
-        }
-        self.events.flush();
-        let Attached { id, mut target, .. } = attached;
-        let hops = target.hops();
-        let pid = target.process().pid;
-        lock(&self.shared.aggregator).end_target(id, mono_ns(), has_exited);
-        self.shared.registry.update(id, |status| {
-            status.state = state;
-            status.why = String::new();
-            status.hops = hops;
-        });
-        self.shared.board.remove(&component(pid));
-        self.ended.push((id, Instant::now()));
-        info!(pid = pid.0, %state, "target");
-    }
-
     /// Ends all leases, and waits until each shim has flushed for the last time.
     fn stop(&mut self) {
-        for attached in &mut self.targets {
-            attached.target.release();
+        for ring in self.targets.iter_mut().filter_map(|attached| attached.ring.as_mut()) {
+            ring.target.release();
         }
         let deadline = Instant::now() + self.stop_timeout;
-        let settled =
-            |attached: &Attached| attached.target.is_settled() || attached.target.fate() == Fate::Ended;
+        let settled = |attached: &Attached| match &attached.ring {
+            Some(ring) => ring.target.is_settled() || ring.target.fate() == Fate::Ended,
+            None => true,
+        };
         while !self.targets.iter().all(settled) && Instant::now() < deadline {
-            for attached in &mut self.targets {
-                drain(&self.shared, &mut self.events, attached);
+            for Attached { id, ring, .. } in &mut self.targets {
+                if let Some(ring) = ring {
+                    drain(&self.shared, &mut self.events, *id, ring);
+                }
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         while let Some(first) = self.targets.first() {
-            let has_exited = first.target.fate() != Fate::Running;
+            let has_exited = first.fate() != Fate::Running;
             self.end(0, State::Ended, has_exited);
         }
     }
-}
-
-/// Takes in what waits in one ring, turn by turn. Returns the number of records that were there.
-fn drain(shared: &Shared, events: &mut EventSender, attached: &mut Attached) -> u64 {
-    let before = attached.target.position();
-    // The writer may be faster than we are: a bounded number of turns, then the other targets have theirs.
-    for _ in 0..attached.target.capacity() / TURN + 1 {
-        let mut aggregator = lock(&shared.aggregator);
-        let id = attached.id;
-        let pending = attached.target.drain(TURN, |item| match item {
-            Item::Name(new) => {
-                aggregator.add_name(id, new.id, Arc::clone(&new.name));
-                shared.registry.add_name(id, Arc::clone(&new.name));
-            }
-            Item::Event(event) => {
-                if let Event::Device(device) = event {
-                    shared.registry.set_device(id, device);
-                }
-                aggregator.observe(id, event);
-                events.offer(id, event);
-            }
-        });
-        if pending == 0 {
-            break;
-        }
-    }
-    attached.target.position() - before
-}
-
-fn component(pid: Pid) -> String {
-    format!("target {pid}")
 }

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use super::calls::{self, Calls};
+use crate::aggregate::Latest;
 use crate::aggregate::snapshot::{Exponential, Histogram, Point, Snapshot, Value};
 use crate::pipeline::TargetStatus;
 use crate::semconv::{Instrument, attribute, instruments};
@@ -14,11 +16,13 @@ use crate::source::cupti::Hops;
 pub struct Table {
     pub(super) targets: Vec<TargetStatus>,
     pub(super) kernels: Vec<Kernel>,
+    pub(super) calls: Vec<Calls>,
     pub(super) operations: Vec<Operation>,
     pub(super) copies: Vec<Copy>,
     pub(super) memory: Vec<(String, f64)>,
     pub(super) errors: Vec<(String, u64)>,
     pub(super) hops: Hops,
+    pub(super) probes: ProbeLosses,
     pub(super) orphans: u64,
     pub(super) incomplete: u64,
     pub(super) overflow: u64,
@@ -46,6 +50,18 @@ pub(super) struct Operation {
     pub(super) durations: Histogram,
 }
 
+/// What became of probes' records, of all processes together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ProbeLosses {
+    pub(super) passed: u64,
+    pub(super) lost: u64,
+    pub(super) unknown: u64,
+    pub(super) malformed: u64,
+    pub(super) orphaned: u64,
+    pub(super) untimed: u64,
+    pub(super) faulted: u64,
+}
+
 /// Copies of one direction, or memsets.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Copy {
@@ -56,9 +72,9 @@ pub(super) struct Copy {
 }
 
 impl Table {
-    /// Sums a snapshot up.
+    /// Sums a snapshot up; `latest` are the tensors of each probe's latest call.
     #[must_use]
-    pub fn new(snapshot: &Snapshot, targets: Vec<TargetStatus>) -> Self {
+    pub fn new(snapshot: &Snapshot, targets: Vec<TargetStatus>, latest: &[Latest]) -> Self {
         let points = Points(snapshot);
         let hops =
             targets.iter().fold(Hops::default(), |sum, target| sum.plus(&target.hops).plus(&target.past));
@@ -73,11 +89,13 @@ impl Table {
                 points.of(&instruments::KERNEL_EXECUTIONS),
                 points.of(&instruments::KERNEL_DURATION),
             ),
+            calls: calls::rows(points, latest),
             operations: operations(points),
             copies: copies(points),
             memory: memory.into_iter().filter(|(_, bytes)| *bytes > 0.0).collect(),
             errors: errors.into_iter().map(|(name, count)| (name, count as u64)).collect(),
             hops,
+            probes: probe_losses(points),
             orphans: points.total(&instruments::OWN_ORPHANS) as u64,
             incomplete: points.total(&instruments::OWN_INCOMPLETE) as u64,
             overflow: points.total(&instruments::OWN_SERIES_OVERFLOW) as u64,
@@ -124,7 +142,7 @@ pub(super) fn quantile(histogram: &Histogram, q: f64) -> Option<f64> {
 }
 
 /// Adds `other` to `sum`; both have the same explicit bounds and scale.
-fn merge(sum: &mut Histogram, other: &Histogram) {
+pub(super) fn merge(sum: &mut Histogram, other: &Histogram) {
     if other.count == 0 {
         return;
     }
@@ -186,6 +204,7 @@ fn kernels(executions: &[Point], durations: &[Point]) -> Vec<Kernel> {
     list
 }
 
+/// Those on a GPU; calls as probes see them are [`calls::rows`].
 fn operations(points: Points<'_>) -> Vec<Operation> {
     let list = [
         ("paged_attention", &instruments::PAGED_ATTENTION_CALLS, &instruments::PAGED_ATTENTION_DURATION),
@@ -194,7 +213,8 @@ fn operations(points: Points<'_>) -> Vec<Operation> {
     ];
     let mut rows = BTreeMap::<String, Operation>::new();
     for (name, counter, histogram) in list {
-        for point in points.of(counter).iter().chain(points.of(histogram)) {
+        let on_gpu = |point: &&Point| !value(point, attribute::GPU).is_empty();
+        for point in points.of(counter).iter().chain(points.of(histogram)).filter(on_gpu) {
             let name = match value(point, attribute::USE_V1) {
                 "" => name.to_owned(),
                 use_v1 => format!("{name} use_v1={use_v1}"),
@@ -212,6 +232,25 @@ fn operations(points: Points<'_>) -> Vec<Operation> {
         }
     }
     rows.into_values().collect()
+}
+
+fn probe_losses(points: Points<'_>) -> ProbeLosses {
+    use attribute::{hop, outcome};
+    let of = |at: &str, fate: &str| -> u64 {
+        let records = points.of(&instruments::OWN_RECORDS).iter();
+        let fits =
+            |point: &&Point| value(point, attribute::HOP) == at && value(point, attribute::OUTCOME) == fate;
+        records.filter(fits).map(|point| number(point) as u64).sum()
+    };
+    ProbeLosses {
+        passed: of(hop::BPF, outcome::PASSED),
+        lost: of(hop::BPF, outcome::LOST),
+        unknown: of(hop::BPF, outcome::UNKNOWN) + of(hop::PROBES, outcome::UNKNOWN),
+        malformed: of(hop::PROBES, outcome::MALFORMED),
+        orphaned: of(hop::CORRELATE, outcome::ORPHANED),
+        untimed: points.total(&instruments::OWN_UNTIMED_CALLS) as u64,
+        faulted: points.total(&instruments::OWN_FAULTED_READS) as u64,
+    }
 }
 
 fn copies(points: Points<'_>) -> Vec<Copy> {
@@ -241,10 +280,10 @@ fn copies(points: Points<'_>) -> Vec<Copy> {
 
 /// The points of a snapshot, by instrument.
 #[derive(Clone, Copy)]
-struct Points<'a>(&'a Snapshot);
+pub(super) struct Points<'a>(pub(super) &'a Snapshot);
 
 impl<'a> Points<'a> {
-    fn of(self, instrument: &'static Instrument) -> &'a [Point] {
+    pub(super) fn of(self, instrument: &'static Instrument) -> &'a [Point] {
         let family = self.0.families.iter().find(|family| std::ptr::eq(family.instrument, instrument));
         family.map(|family| family.points.as_slice()).unwrap_or_default()
     }
@@ -263,11 +302,11 @@ fn sum_by(points: &[Point], keys: &[&str]) -> BTreeMap<String, f64> {
     sums
 }
 
-fn value<'a>(point: &'a Point, key: &str) -> &'a str {
+pub(super) fn value<'a>(point: &'a Point, key: &str) -> &'a str {
     point.attributes.iter().find(|(known, _)| *known == key).map_or("", |(_, value)| value)
 }
 
-fn number(point: &Point) -> f64 {
+pub(super) fn number(point: &Point) -> f64 {
     match &point.value {
         Value::Counter(count) => *count as f64,
         Value::CounterF64(number) | Value::Gauge(number) => *number,

@@ -5,13 +5,15 @@
 
 use std::fmt::Write;
 
-use super::KERNEL_ROWS;
 use super::model::{Copy, Kernel, Table, quantile};
+use super::{CALL_ROWS, KERNEL_ROWS};
 use crate::aggregate::snapshot::Histogram;
 use crate::pipeline::TargetStatus;
 
 /// Width of all columns of the kernel section but the name.
 const KERNEL_COLUMNS: usize = 63;
+/// Widths of the columns for operations and entry points.
+const OP_WIDTHS: (usize, usize) = (16, 44);
 /// Longest reason that is shown.
 const WHY_WIDTH: usize = 400;
 /// Shortest and longest column for names.
@@ -36,10 +38,10 @@ impl Table {
         }
         self.write_kernels(out, width)?;
         self.write_operations(out)?;
+        self.write_calls(out, width)?;
         self.write_copies(out)?;
         let memory = self.memory.iter().map(|(kind, bytes)| format!("{kind} {}", bytes_text(*bytes)));
         writeln!(out, "memory in use   {}", or_none(memory))?;
-        writeln!(out, "tensor bytes    needs probes: CUPTI knows no tensors")?;
         if !self.errors.is_empty() {
             let errors = self.errors.iter().map(|(name, count)| format!("{name} × {count}"));
             writeln!(out, "API errors      {}", or_none(errors))?;
@@ -98,6 +100,42 @@ impl Table {
         Ok(())
     }
 
+    /// Entry points, each with the shapes of its latest call's tensors below.
+    fn write_calls(&self, out: &mut String, width: usize) -> std::fmt::Result {
+        if self.calls.is_empty() {
+            return writeln!(out, "\n(no call of a probed entry point: tensors are seen only in such calls)");
+        }
+        let (op, probe) = OP_WIDTHS;
+        writeln!(
+            out,
+            "\n{:<op$} {:<probe$} {:>10} {:>9} {:>9}",
+            "op", "entry point, last tensors", "calls", "host p50", "host p99"
+        )?;
+        for calls in self.calls.iter().take(CALL_ROWS) {
+            let of = |q| time_text(quantile(&calls.durations, q));
+            let name = shortened(&calls.probe, probe);
+            write!(
+                out,
+                "{:<op$} {name:<probe$} {:>10} {:>9} {:>9}",
+                calls.op,
+                calls.calls,
+                of(0.5),
+                of(0.99)
+            )?;
+            let unwound = calls.unwound;
+            writeln!(out, "{}", if unwound > 0 { format!("  {unwound} exceptions") } else { String::new() })?;
+            if !calls.tensors.is_empty() {
+                let tensor_width = width.saturating_sub(op + 3).max(NAME_WIDTH.0);
+                writeln!(out, "{:op$}   {}", "", shortened(&calls.tensors, tensor_width))?;
+            }
+        }
+        if let Some(rest) = self.calls.get(CALL_ROWS..).filter(|rest| !rest.is_empty()) {
+            let calls: u64 = rest.iter().map(|calls| calls.calls).sum();
+            writeln!(out, "{:op$} {:<probe$} {calls:>10}", "", format!("{} more entry points", rest.len()))?;
+        }
+        Ok(())
+    }
+
     fn write_copies(&self, out: &mut String) -> std::fmt::Result {
         if !self.copies.is_empty() {
             writeln!(out, "\n{:<16} {:>10} {:>12} {:>9} {:>12}", "copies", "count", "bytes", "p50", "GB/s")?;
@@ -140,7 +178,22 @@ impl Table {
             out,
             "                incomplete {} · orphans {} · under _other {}",
             self.incomplete, self.orphans, self.overflow
-        )
+        )?;
+        let probes = &self.probes;
+        if probes.passed + probes.lost + probes.unknown > 0 {
+            writeln!(
+                out,
+                "probes          {} records · ring lost {} · unknown {} malformed {} · returns without entry {} · calls without time {} · reads faulted {}",
+                probes.passed,
+                probes.lost,
+                probes.unknown,
+                probes.malformed,
+                probes.orphaned,
+                probes.untimed,
+                probes.faulted,
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -160,6 +213,10 @@ fn write_target(out: &mut String, target: &TargetStatus) -> std::fmt::Result {
         (cupti, driver) => {
             write!(out, " (CUPTI API {cupti}, driver {}.{})", driver / 1000, driver % 1000 / 10)?
         }
+    }
+    if !target.probes.is_empty() {
+        let probes = target.probes.iter().map(|(engine, count)| format!("{engine} {count}"));
+        write!(out, ", probes: {}", shortened(&or_none(probes), WHY_WIDTH))?;
     }
     if !target.why.is_empty() {
         // It can hold the name of a function, as the target wrote it.
@@ -241,6 +298,7 @@ mod tests {
             info: Arc::default(),
             state: State::Failed,
             why: "cupti\x1b[2JFlush returned CUPTI status 1".to_owned(),
+            probes: Vec::new(),
             hops: Hops::default(),
             past: Hops::default(),
             versions: (0, 0),
