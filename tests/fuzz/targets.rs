@@ -10,6 +10,7 @@ mod elf;
 mod maps;
 mod names;
 mod payloads;
+mod probe_records;
 mod program;
 mod ring;
 mod shared;
@@ -34,6 +35,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "announce", make: announce::make },
     Target { name: "decode", make: decode::make },
     Target { name: "names", make: names::make },
+    Target { name: "probe_records", make: probe_records::make },
     Target { name: "configuration", make: configuration::make },
     Target { name: "elf", make: elf::make },
     Target { name: "maps", make: maps::make },
