@@ -95,12 +95,15 @@ pub(super) fn make() -> Run {
         assert_eq!(counts.returns, counts.returned + counts.doubtful_returns + counts.orphans);
         assert_eq!(understood, counts.entries + counts.returns + counts.notices + counts.unknown);
         assert!(open <= 5);
-        ways.note((
-            counts.returned.min(4),
-            counts.unwound.min(4),
-            counts.doubtful.min(2),
-            counts.untracked.min(2),
-        ));
+        for (end, count) in [
+            ("returned", counts.returned),
+            ("unwound", counts.unwound),
+            ("doubtful", counts.doubtful),
+            ("untracked", counts.untracked),
+            ("orphan", counts.orphans),
+        ] {
+            ways.note((end, count.min(2)));
+        }
         ways.into_numbers()
     })
 }
