@@ -11,6 +11,7 @@
     reason = "a benchmark that cannot go on must say so at once"
 )]
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -24,7 +25,7 @@ use gpu_agent::source::ebpf::{self, Config, Drain, Features, Scope};
 use gpu_agent_ebpf_abi::{FIXED, FetchProgram, Read, base, phase};
 use object::{Object, ObjectSegment, ObjectSymbol};
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 const CALLS: u64 = 10_000;
 /// Calls of each process that does nothing else.
 const FLOOD: u64 = 500_000;
@@ -133,16 +134,25 @@ fn measure(program: &Path, function: &str, way: Way, bpftrace: Option<&str>) -> 
             let pid = target.child.id().to_string();
             let mut words = bpftrace.unwrap().split(' ');
             let mut command = Command::new(words.next().unwrap());
-            command.args(words).args(["-p", &pid, "-e", &probe]).stdout(Stdio::null()).stderr(Stdio::null());
+            // Room for all that is printed: what bpftrace loses costs it nothing.
+            command.env("BPFTRACE_PERF_RB_PAGES", "8192").args(words).args(["-p", &pid, "-e", &probe]);
+            let printed = program.with_extension("printed");
+            command.stdout(File::create(&printed).unwrap()).stderr(Stdio::null());
             let mut running = command.spawn().unwrap();
-            let unprobed = target.time(function);
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while target.time_of(function, 1000) < 4.0 * unprobed + 500.0 {
+            let lines = || std::fs::read_to_string(&printed).unwrap().lines().count() as u64;
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let mut hits = 0;
+            while lines() < 2 {
                 assert!(Instant::now() < deadline, "bpftrace does not attach");
+                target.time_of(function, 1);
+                hits += 1;
                 std::thread::sleep(Duration::from_millis(50));
             }
-            std::thread::sleep(Duration::from_millis(200));
             let time = target.time(function);
+            while lines() < CALLS * (1 + u64::from(returns)) {
+                assert!(Instant::now() < deadline, "bpftrace lost events: {} of {}", lines(), CALLS + hits);
+                std::thread::sleep(Duration::from_millis(50));
+            }
             running.kill().unwrap();
             running.wait().unwrap();
             time
@@ -233,7 +243,9 @@ fn flood(program: &Path) {
             busy
         });
         targets.iter_mut().for_each(|target| target.order("framed", FLOOD));
-        targets.iter_mut().for_each(|target| drop(target.answer()));
+        for target in &mut targets {
+            target.answer();
+        }
         done.store(true, Ordering::Relaxed);
         reader.join().unwrap()
     });

@@ -6,6 +6,7 @@
 //! CPU could hold it, and the stack is too small. What is reserved must have a constant size, so there are two.
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use gpu_agent_ebpf_abi::{FetchProgram, Header, MAX_PAYLOAD, NUMBERS_PAYLOAD, WAKE_BYTES};
 
 use crate::counts::Counts;
@@ -52,12 +53,14 @@ fn sized<Payload: 'static, const ROOM: usize, const LONG: bool>(
 ) -> Option<u32> {
     let mut entry = RECORDS.reserve::<Record<Payload>>(0)?;
     let record = entry.as_mut_ptr();
+    // SAFETY: the helper takes no argument. Before the reads, which take time; after the filter, which shall take none.
+    let ktime_ns = unsafe { bpf_ktime_get_ns() };
     // SAFETY: the reserved bytes, `ROOM` of payload, and `LONGEST` more if `LONG`. Of values that are not there, bytes of
     // earlier records remain: they were for the agent's eyes too.
     let Fetched { present, faulted } =
         unsafe { fetch::run::<ROOM, LONG>(hit.registers, program, (&raw mut (*record).payload).cast()) };
     let header = Header {
-        ktime_ns: hit.ktime_ns,
+        ktime_ns,
         stack_pointer: hit.registers.stack_pointer(),
         process: hit.process(),
         thread: hit.thread(),

@@ -3,7 +3,7 @@
 //! Enters: registers, and how to find the slot. Leaves: a record at most, and exactly one of the counters that make up the
 //! hits. Refuses: nothing.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use gpu_agent_ebpf_abi::{FetchProgram, SiteKey};
 
 use crate::counts::Counts;
@@ -12,11 +12,10 @@ use crate::filter;
 use crate::maps::{PROGRAMS, SITES};
 use crate::registers::Registers;
 
-/// Where and when.
+/// Where, and in which thread.
 #[derive(Clone, Copy)]
 pub struct Hit {
     pub registers: Registers,
-    pub ktime_ns: u64,
     /// Process in the high half, thread in the low one.
     pub process_and_thread: u64,
 }
@@ -24,9 +23,7 @@ pub struct Hit {
 impl Hit {
     #[inline(always)]
     pub fn new(registers: Registers) -> Self {
-        // SAFETY: the helper takes no argument.
-        let ktime_ns = unsafe { bpf_ktime_get_ns() };
-        Self { registers, ktime_ns, process_and_thread: bpf_get_current_pid_tgid() }
+        Self { registers, process_and_thread: bpf_get_current_pid_tgid() }
     }
 
     pub fn process(&self) -> u32 {
