@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # In: nothing, or options of gpu-agent-workload; DEMO_SECONDS (15), DEMO_LISTEN (127.0.0.1:9400); GPU_AGENT_DEVICE=simulated
 #     to leave a real device alone.
-# Out: a table that refreshes while the agent watches the bundled workload; then a summary, the JSON log's path, the
-# metrics URL and what the workload itself counted. Refuses to call a simulated device a real one.
+# Out: a table that refreshes while the agent watches the bundled workload: GPU kernels and, as root, calls of the workload's
+# entry points with their tensors; then a summary, the JSON log's path, the metrics URL and what the workload itself counted.
+# Refuses to call a simulated device a real one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -44,6 +45,10 @@ else
     library_path=$simulator${library_path:+:$library_path}
     echo "device: simulated ($(tail -n 1 "$scratch/probe.err")); kernels run on the CPU, no time below is a GPU's"
     options=(--rate 2000)
+fi
+
+if [[ $(id -u) != 0 ]]; then
+    echo "not root: entry points are not probed, so no tensors are shown; sudo make demo shows them"
 fi
 
 mkfifo "$scratch/go"

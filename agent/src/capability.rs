@@ -1,6 +1,6 @@
 //! What this process may do: the capabilities that attaching to other users' processes and loading BPF programs takes.
 //!
-//! Enters: `/proc/self/status`. Leaves: yes or no by capability, and the words for a user. Refuses: to try things out:
+//! Enters: `/proc/thread-self/status`. Leaves: yes or no by capability, and the words for a user. Refuses: to try things out:
 //! a look is enough.
 
 /// Bits of `CapEff`, from `linux/capability.h`.
@@ -24,10 +24,10 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Those of this process; none where `/proc` cannot be read.
+    /// Those of this thread; none where `/proc` cannot be read.
     #[must_use]
     pub fn own() -> Self {
-        std::fs::read_to_string("/proc/self/status")
+        std::fs::read_to_string("/proc/thread-self/status")
             .map_or_else(|_| Self::default(), |status| Self::parse(&status))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! It shows what CUDA processes do on the GPU, without a change, a rebuild or a restart of them. A shim in each
 //! process writes CUPTI's activity records into shared memory; this crate finds that memory, keeps the shim armed while it
-//! listens, and turns the records into series, events and a table.
+//! listens, and turns the records into series, events and a table. Beside it, or without it, eBPF probes on the entry points of
+//! inference engines show their calls and the tensors among the arguments.
 //!
 //! # The way of a record
 //!
@@ -17,7 +18,9 @@
 //!  └──────────────────────┘             ▼
 //!                                     decode             bytes → Event: pure, total
 //!                                       │
-//!                                       ▼
+//!   entry points ─ uprobes              │ ◄──────── correlate ◄─ decode ◄─ source::ebpf ◄─ BPF ring
+//!        ▲                              │           entries and returns → Event: pure, bounded
+//!        └── probes ◄─ symbols          ▼
 //!                                     aggregate          Event → series: pure, bounded ──┐
 //!                                       │                                               │ snapshots
 //!                                       │ events, if a sink wants them                  ▼
@@ -26,12 +29,13 @@
 //! ```
 //!
 //! One thread ([`pipeline`]) does everything up to the series: it looks into each ring 20 to 200 times a second, by how
-//! full it was. Exporters run on threads of their own, and take snapshots, which cost that thread the time of a copy.
+//! full it was. A second one finds what can be probed and attaches it, which takes long. Exporters run on threads of their
+//! own, and take snapshots, which cost the first thread the time of a copy.
 //!
 //! # Who may know whom
 //!
 //! Data flows one way, and so do imports: a later stage never imports an earlier one. `source` may know `decode`, `decode`
-//! knows only [`event`]; `aggregate` knows `event`, the kernel classes and the names of instruments; exporters know
+//! knows only [`event`]; `correlate` knows what calls mean (`probes::plan`), not where their records came from; `aggregate` knows `event`, the kernel classes and the names of instruments; exporters know
 //! snapshots, never where they came from. `symbols` finds functions in files, and knows no probes. `decode` and `aggregate` know no clock, no file, no thread: time is an
 //! argument. [`pipeline`] and [`cli`] compose, so they know all. A test in this file holds the crate to it.
 //!
@@ -39,7 +43,8 @@
 //!
 //! At each stage, what came in is passed on or counted under the name of what became of it ([`self_metrics::records`]):
 //! dropped by CUPTI, unknown or malformed in the shim, over the budget, lost in the ring, unknown or malformed in the
-//! decoder, dropped before a sink. The numbers are exported beside the data, and tests add them up.
+//! decoder, dropped before a sink; and for probes ([`self_metrics::probe_records`]) filtered or lost in Linux, a return without its
+//! entry, a call without its time. The numbers are exported beside the data, and tests add them up.
 //!
 //! # Words
 //!

@@ -46,6 +46,8 @@ fn main() {
             &armed.to_string(),
             "--mode",
             "kernels+api",
+            "--probe-engines",
+            "none",
             "--listen",
             "off",
             "--log",

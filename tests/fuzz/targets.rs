@@ -6,11 +6,16 @@ mod announce;
 mod configuration;
 mod control;
 mod decode;
+mod elf;
+mod maps;
 mod names;
+mod payloads;
+mod probe_records;
 mod program;
 mod ring;
 mod shared;
 mod simulator;
+mod specifications;
 
 /// Runs one input and tells which ways it went.
 pub(crate) type Run = Box<dyn FnMut(&[u8]) -> Vec<u64>>;
@@ -30,6 +35,11 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "announce", make: announce::make },
     Target { name: "decode", make: decode::make },
     Target { name: "names", make: names::make },
+    Target { name: "probe_records", make: probe_records::make },
     Target { name: "configuration", make: configuration::make },
+    Target { name: "elf", make: elf::make },
+    Target { name: "maps", make: maps::make },
     Target { name: "simulator", make: simulator::make },
+    Target { name: "specifications", make: specifications::make },
+    Target { name: "payloads", make: payloads::make },
 ];

@@ -7,7 +7,8 @@
 #[path = "probes/lifecycle.rs"]
 mod lifecycle;
 
-use gpu_agent_tests::entry_points::{calls, observed, shapes, sum, unbalanced, unsupported};
+use gpu_agent_tests::agent::Left;
+use gpu_agent_tests::entry_points::{calls, hop, observed, shapes, sum, unbalanced, unsupported};
 use gpu_agent_tests::workload::Start;
 use gpu_agent_tests::{Agent, GroundTruth};
 use serde_json::Value;
@@ -51,11 +52,15 @@ fn start() -> Start {
 }
 
 /// Runs a workload under an agent with probes; its report, and what the agent left.
-fn run(start: &Start, (count, state): (u32, &str)) -> (Value, u32, gpu_agent_tests::agent::Left) {
+fn run(start: &Start, state: (u32, &str)) -> (Value, u32, Left) {
+    run_with(start, state, PROBES)
+}
+
+fn run_with(start: &Start, (count, state): (u32, &str), options: &[&str]) -> (Value, u32, Left) {
     let idle = Start::new("compute=off,quiet=on").ready();
     let mut workload = start.ready();
     let pid = workload.pid();
-    let mut agent = Agent::attach(&[pid, idle.pid()], None, PROBES);
+    let mut agent = Agent::attach(&[pid, idle.pid()], None, options);
     agent.until_probed(pid, ENGINE);
     agent.until_targets_are(count, state);
     workload.go();
@@ -169,4 +174,72 @@ fn a_probed_program_computes_what_it_computes_unprobed() {
         let (report, _, _) = run(&start, state);
         assert_eq!(report["checksum"], alone(&start));
     }
+}
+
+/// With CUDA's own functions too.
+const WITH_CUDA: &[&str] = &[
+    "--probe-engines",
+    "gpu-agent-kernels,cuda-driver,cuda-runtime",
+    "--probe-cache",
+    "off",
+    "--mode",
+    "kernels+api",
+    "--log-filter",
+    "info,memory=debug",
+];
+
+#[test]
+fn calls_of_cuda_are_counted_by_probes_or_by_cupti_and_never_by_both() {
+    if unsupported() {
+        return;
+    }
+    for (start, state) in [(start().bare(), PROBED), (start(), ARMED)] {
+        let (report, pid, left) = run_with(&start, state, WITH_CUDA);
+        let since = |key: &str| report[key].as_u64().unwrap() - report["before_ready"][key].as_u64().unwrap();
+        let samples = &left.samples;
+        let launches: u64 = ["cuLaunchKernel", "cuLaunchKernelEx"]
+            .map(|function| sum(samples, "gpu_api_calls_total", pid, &[("function", function)]))
+            .iter()
+            .sum();
+        assert_eq!(launches, since("launch_calls"), "{state:?}");
+        let timed = sum(samples, "gpu_api_duration_seconds_count", pid, &[("function", "cuLaunchKernel")]);
+        assert_eq!(timed, launches, "{state:?}");
+        let frees = since("frees") + since("pinned_frees");
+        let freed = sum(samples, "gpu_memory_operations_total", pid, &[("operation", "free")]);
+        assert_eq!(freed, frees, "{state:?}");
+        assert_eq!(unbalanced(samples), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_the_ring_has_no_room_for_is_counted_and_no_call_gets_the_time_of_two() {
+    if unsupported() {
+        return;
+    }
+    let small = [PROBES, &["--probe-ring-bytes", "65536"]].concat();
+    let start = Start::new("compute=off,clock=virtual,kernel_us=2,quiet=on").bare().arguments([
+        "--threads",
+        "8",
+        "--streams",
+        "1",
+        "--launches",
+        "20000",
+    ]);
+    let started = std::time::Instant::now();
+    let (report, pid, left) = run_with(&start, PROBED, &small);
+    let longest_ms = started.elapsed().as_secs_f64() * 1e3;
+    let truth: u64 = calls(&GroundTruth::after_ready(&report)).values().sum();
+    let (samples, lost) = (&left.samples, hop(&left.samples, "bpf", Some("lost")));
+    let seen: u64 = observed(samples, pid).values().sum();
+    let orphans = hop(samples, "correlate", Some("orphaned"));
+    assert!(lost > 0, "the ring was never full");
+    assert!(seen + lost >= truth && seen <= truth, "{seen} of {truth} calls, {lost} records lost");
+    assert_eq!(unbalanced(samples), Vec::<String>::new());
+    let passed = hop(samples, "bpf", Some("passed"));
+    assert_eq!(passed + lost, 2 * truth, "every hit is in the ring or lost");
+    assert!(orphans <= lost, "{orphans} orphans of {lost} lost records");
+    let exceptions = sum(samples, "engine_op_unwound_total", pid, &[]);
+    assert_eq!(exceptions, 0, "a lost return is no exception");
+    let sum_ms = sum(samples, "paged_attention_duration_ms_sum", pid, &[]) as f64;
+    assert!(sum_ms < 8.0 * longest_ms, "{sum_ms} ms in calls of 8 threads that ran {longest_ms} ms");
 }

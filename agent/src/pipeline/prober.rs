@@ -21,9 +21,11 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::{Attacher, Command};
+use crate::capability::Capabilities;
 use crate::event::Pid;
 use crate::identity::Process;
 use crate::source::ebpf::{self, Slot};
+use crate::symbols::process::ProcessError;
 
 mod descendants;
 mod files;
@@ -52,6 +54,13 @@ pub(super) enum News {
         process: Box<Process>,
         /// Its device is simulated.
         simulated: bool,
+    },
+    /// The files of a process cannot be looked at.
+    Unreadable {
+        /// Which.
+        pid: Pid,
+        /// Why, and what would help.
+        why: String,
     },
     /// What is attached in a process.
     Attached {
@@ -86,6 +95,8 @@ struct Probed {
     /// Its children are looked at too.
     is_followed: bool,
     looked: Instant,
+    /// That its files cannot be looked at was said.
+    is_refused: bool,
 }
 
 impl Prober {
@@ -143,7 +154,8 @@ impl Prober {
                 }
             };
             let (files, looked) = (Files::default(), Instant::now());
-            let probed = Probed { process, files, is_target, wants_cuda, is_followed, looked };
+            let probed =
+                Probed { process, files, is_target, wants_cuda, is_followed, looked, is_refused: false };
             self.processes.insert(pid, probed);
         }
         self.look(pid);
@@ -154,7 +166,8 @@ impl Prober {
         let Self { attacher, source, processes, .. } = self;
         let Some(probed) = processes.get_mut(&pid) else { return };
         probed.looked = Instant::now();
-        let change = probed.files.update(pid, probed.wants_cuda, source, attacher);
+        let change = files::may_be_read(&probed.process)
+            .and_then(|()| probed.files.update(pid, probed.wants_cuda, source, attacher));
         // A pid that changed hands meanwhile was attached to in vain: its files were another's.
         if probed.process.has_ended() {
             return;
@@ -162,7 +175,14 @@ impl Prober {
         let change = match change {
             Ok(change) => change,
             Err(error) => {
-                warn!(pid = pid.0, %error, "the files of the process cannot be looked at");
+                let why = way_out(&error);
+                if !std::mem::replace(&mut probed.is_refused, true) {
+                    warn!(
+                        pid = pid.0,
+                        why, "no entry point of the process is probed: its files cannot be looked at"
+                    );
+                    self.tell(News::Unreadable { pid, why });
+                }
                 return;
             }
         };
@@ -240,5 +260,19 @@ impl Prober {
     fn tell(&self, news: News) {
         // A rings' thread that is gone wants no news.
         let _ = self.commands.send(Command::News(news));
+    }
+}
+
+/// The error, and the capability that is missing if one is.
+fn way_out(error: &ProcessError) -> String {
+    let missing = Capabilities::own().missing();
+    match error {
+        ProcessError::Maps { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            match missing {
+                "" => error.to_string(),
+                missing => format!("{error}; run the agent as root, or give it {missing}"),
+            }
+        }
+        error => error.to_string(),
     }
 }

@@ -44,6 +44,11 @@ pub(super) fn of_probes(are_attached: bool) -> String {
     }
 }
 
+/// What a target shows of which neither a ring nor the files can be read: nothing.
+pub(super) fn of_unreadable(why: &str) -> String {
+    format!("nothing is visible: no shim in this process, and its files cannot be looked at: {why}")
+}
+
 /// Whether GPU records of a target in this state flow, or will at once: executions are counted by them then.
 pub(super) fn has_gpu_records(state: State) -> bool {
     match state {

@@ -4,6 +4,8 @@
 //! read: floats in registers, results that are not kept, more reads than a program holds.
 
 mod lvalue;
+#[cfg(test)]
+mod properties;
 mod tensor;
 #[cfg(test)]
 mod tests;

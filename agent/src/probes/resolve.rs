@@ -27,6 +27,8 @@ pub use binary::{Binaries, Binary, Elf};
 pub struct Candidate {
     /// A path that opens the very file.
     pub path: PathBuf,
+    /// The root of the process, in which its debug file is looked for.
+    pub root: PathBuf,
     /// Its path as the process sees it.
     pub shown: Arc<str>,
     /// Where byte 0 of the file would lie.
@@ -46,6 +48,7 @@ pub fn candidates(pid: Pid) -> Result<Vec<Candidate>, ProcessError> {
     let candidates = mapped.into_iter().map(|mapped| Candidate {
         is_executable: is_own(&mapped.path),
         path: mapped.path,
+        root: mapped.root,
         shown: mapped.shown,
         load_bias: mapped.load_bias,
     });
@@ -134,8 +137,13 @@ pub enum Why {
     #[error("{0}")]
     Condition(String),
     /// It has no such symbol.
-    #[error("no symbol {0}")]
-    NoSymbol(String),
+    #[error("no symbol {symbols}{}", if *is_stripped { "; the file is stripped" } else { "" })]
+    NoSymbol {
+        /// What was looked for.
+        symbols: String,
+        /// Whether the file has nothing but what it exports.
+        is_stripped: bool,
+    },
     /// The pattern cannot be looked for.
     #[error("{symbol}: {why}")]
     Pattern {

@@ -6,7 +6,7 @@ mod declare;
 mod spell;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::document::{Document, Words};
 use super::signature::Signature;
@@ -146,7 +146,7 @@ impl Specification {
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
         let source = Source { file: file.into(), text: text.into() };
         let document = Document::parse(&source)?;
-        let mut scope = Self::prelude()?;
+        let mut scope = Scope::prelude()?;
         scope.declare(&source, &document)?;
         let engine = Text::new(&source, &document.engine);
         if engine.value.is_empty() {
@@ -172,15 +172,18 @@ impl Specification {
         specification.check()?;
         Ok(specification)
     }
+}
 
-    fn prelude() -> Result<Scope, SpecError> {
-        let source = Source { file: "prelude.toml".into(), text: PRELUDE.into() };
-        let mut scope = Scope::default();
-        // The schema is that of specifications, which have an engine.
-        let text = format!("engine = \"prelude\"\n{PRELUDE}");
-        let source = Source { text: text.into(), ..source };
-        scope.declare(&source, &Document::parse(&source)?)?;
-        Ok(scope)
+impl Scope {
+    /// What every specification knows.
+    fn prelude() -> Result<Self, SpecError> {
+        static READ: LazyLock<Result<Scope, SpecError>> = LazyLock::new(|| {
+            let source = Source { file: "prelude.toml".into(), text: PRELUDE.into() };
+            let mut scope = Scope::default();
+            scope.declare(&source, &Document::parse(&source)?)?;
+            Ok(scope)
+        });
+        READ.clone()
     }
 }
 

@@ -27,11 +27,13 @@ mod sys;
 mod targets;
 mod unsupported;
 
-pub use attach::{Attached, Attacher, AttachmentId, Refused, Scope, Slot};
+pub use attach::{Attached, Attacher, AttachmentId, Refused, Scope, Slot, Watch};
 pub use drain::{Counters, Drain};
 pub use features::Features;
 pub use refusal::Refusal;
 pub use unsupported::Unsupported;
+
+use rustix::process::{Resource, Rlimit};
 
 /// How to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,9 @@ impl Default for Config {
 /// Creates the maps and loads the programs. Nothing is attached yet.
 pub fn load(config: Config) -> Result<(Attacher, Drain), Unsupported> {
     unsupported::check_host()?;
+    // Linux before 5.11 counts maps and programs as locked memory. Where the limit cannot be raised, it may be enough.
+    let unlimited = Rlimit { current: None, maximum: None };
+    let _ = rustix::process::setrlimit(Resource::Memlock, unlimited);
     let unit = link::Unit::read().map_err(Unsupported::NoUprobes)?;
     let ring_bytes = config.ring_bytes.max(4096).next_power_of_two();
     let (maps, code) = object::open(ring_bytes)?;

@@ -51,6 +51,8 @@ pub(super) struct Section {
 /// The headers of a file.
 #[derive(Debug)]
 pub(super) struct Headers {
+    /// Size of the file when it was opened.
+    file_bytes: u64,
     pub(super) machine: Machine,
     pub(super) segments: Vec<Segment>,
     /// Offsets and sizes of the notes that are mapped.
@@ -85,7 +87,13 @@ impl Headers {
         if kind != ET_EXEC && kind != ET_DYN {
             return Err(unsupported("type (2 is an executable, 3 a shared object)", kind.0.into()));
         }
-        let mut headers = Self { machine, segments: Vec::new(), notes: Vec::new(), sections: Vec::new() };
+        let mut headers = Self {
+            file_bytes: reader.size_bytes(),
+            machine,
+            segments: Vec::new(),
+            notes: Vec::new(),
+            sections: Vec::new(),
+        };
         headers.read_segments(reader, header)?;
         headers.read_sections(reader, header)?;
         Ok(headers)
@@ -140,7 +148,7 @@ impl Headers {
                 && address.checked_sub(segment.address).is_some_and(|at| at < segment.size_bytes)
         };
         let segment = self.segments.iter().find(within)?;
-        segment.offset.checked_add(address - segment.address)
+        segment.offset.checked_add(address - segment.address).filter(|offset| *offset < self.file_bytes)
     }
 
     /// The section with this name.

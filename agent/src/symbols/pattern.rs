@@ -7,6 +7,7 @@
 //! glob contains every identifier of the glob, mangled by Itanium's scheme or either of Rust's, and only names that do are
 //! demangled. What schemes abbreviate ([`ABBREVIATED`]) is not looked for.
 
+use memchr::memmem::{self, Finder};
 use serde::{Deserialize, Serialize};
 
 use crate::demangle;
@@ -52,8 +53,8 @@ const MAX_NEEDLE_BYTES: usize = 64;
 pub(super) enum Query {
     /// A name, and the version that it must have.
     Exact { name: String, version: Option<String> },
-    /// A glob, and the words that a name must contain; the first is the longest.
-    Glob { glob: String, words: Vec<String>, with_parameters: bool },
+    /// A glob, and the words that a name must contain: the longest, and searchers for the others.
+    Glob { glob: String, longest: String, others: Vec<Finder<'static>>, with_parameters: bool },
 }
 
 impl Query {
@@ -69,11 +70,12 @@ impl Query {
                     .then(|| Self::Exact { name: name.to_owned(), version })
             }
             Pattern::Demangled(glob) => {
-                let words = words(glob);
-                (!words.is_empty()).then(|| Self::Glob {
+                let mut words = words(glob).into_iter();
+                Some(Self::Glob {
+                    longest: words.next()?,
+                    others: words.map(|word| Finder::new(word.as_bytes()).into_owned()).collect(),
                     with_parameters: has_parameters(glob),
                     glob: glob.clone(),
-                    words,
                 })
             }
         }
@@ -83,7 +85,7 @@ impl Query {
     pub(super) fn needle(&self) -> &[u8] {
         let whole = match self {
             Self::Exact { name, .. } => name.as_bytes(),
-            Self::Glob { words, .. } => words.first().map_or(&[][..], |word| word.as_bytes()),
+            Self::Glob { longest, .. } => longest.as_bytes(),
         };
         whole.get(whole.len().saturating_sub(MAX_NEEDLE_BYTES)..).unwrap_or_default()
     }
@@ -91,14 +93,13 @@ impl Query {
     /// Whether a name may match that has the needle in it, and after that the byte `after`: what can be said without
     /// demangling.
     pub(super) fn may_match(&self, text: &[u8], after: Option<u8>) -> bool {
-        let contains = |word: &str| memchr::memmem::find(text, word.as_bytes()).is_some();
         match self {
             // Its end, its version, or the mark of a part of it.
             Self::Exact { name, .. } => {
                 matches!(after, None | Some(0 | b'@' | b'.'))
-                    && (name.len() <= MAX_NEEDLE_BYTES || contains(name))
+                    && (name.len() <= MAX_NEEDLE_BYTES || memmem::find(text, name.as_bytes()).is_some())
             }
-            Self::Glob { words, .. } => words.iter().skip(1).all(|word| contains(word)),
+            Self::Glob { others, .. } => others.iter().all(|word| word.find(text).is_some()),
         }
     }
 
@@ -186,7 +187,7 @@ fn glob_matches(glob: &str, text: &str) -> bool {
     text = inner;
     // The earliest place for each piece leaves the most room for the next.
     for piece in middle.split('*') {
-        let Some(at) = memchr::memmem::find(text.as_bytes(), piece.as_bytes()) else { return false };
+        let Some(at) = memmem::find(text.as_bytes(), piece.as_bytes()) else { return false };
         text = text.get(at + piece.len()..).unwrap_or_default();
     }
     true
@@ -194,6 +195,8 @@ fn glob_matches(glob: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use memchr::memmem;
+
     use super::{Demangled, Pattern, Query, glob_matches, has_parameters, words};
 
     #[test]
@@ -269,7 +272,7 @@ mod tests {
             let raw = format!("_ZN{parts}Ev");
             let query = Query::new(&Pattern::Demangled(path.join("::")));
             if let Some(query) = query {
-                proptest::prop_assert!(memchr::memmem::find(raw.as_bytes(), query.needle()).is_some() && query.may_match(raw.as_bytes(), None));
+                proptest::prop_assert!(memmem::find(raw.as_bytes(), query.needle()).is_some() && query.may_match(raw.as_bytes(), None));
                 proptest::prop_assert!(query.matches(&raw, &mut Demangled::default()));
             }
         }

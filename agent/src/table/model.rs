@@ -22,6 +22,7 @@ pub struct Table {
     pub(super) memory: Vec<(String, f64)>,
     pub(super) errors: Vec<(String, u64)>,
     pub(super) hops: Hops,
+    pub(super) probes: ProbeLosses,
     pub(super) orphans: u64,
     pub(super) incomplete: u64,
     pub(super) overflow: u64,
@@ -47,6 +48,18 @@ pub(super) struct Operation {
     /// What the numbers of `durations` count: milliseconds or seconds.
     pub(super) seconds_per_unit: f64,
     pub(super) durations: Histogram,
+}
+
+/// What became of probes' records, of all processes together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ProbeLosses {
+    pub(super) passed: u64,
+    pub(super) lost: u64,
+    pub(super) unknown: u64,
+    pub(super) malformed: u64,
+    pub(super) orphaned: u64,
+    pub(super) untimed: u64,
+    pub(super) faulted: u64,
 }
 
 /// Copies of one direction, or memsets.
@@ -82,6 +95,7 @@ impl Table {
             memory: memory.into_iter().filter(|(_, bytes)| *bytes > 0.0).collect(),
             errors: errors.into_iter().map(|(name, count)| (name, count as u64)).collect(),
             hops,
+            probes: probe_losses(points),
             orphans: points.total(&instruments::OWN_ORPHANS) as u64,
             incomplete: points.total(&instruments::OWN_INCOMPLETE) as u64,
             overflow: points.total(&instruments::OWN_SERIES_OVERFLOW) as u64,
@@ -190,6 +204,7 @@ fn kernels(executions: &[Point], durations: &[Point]) -> Vec<Kernel> {
     list
 }
 
+/// Those on a GPU; calls as probes see them are [`calls::rows`].
 fn operations(points: Points<'_>) -> Vec<Operation> {
     let list = [
         ("paged_attention", &instruments::PAGED_ATTENTION_CALLS, &instruments::PAGED_ATTENTION_DURATION),
@@ -198,15 +213,12 @@ fn operations(points: Points<'_>) -> Vec<Operation> {
     ];
     let mut rows = BTreeMap::<String, Operation>::new();
     for (name, counter, histogram) in list {
-        for point in points.of(counter).iter().chain(points.of(histogram)) {
-            let mut name = match value(point, attribute::USE_V1) {
+        let on_gpu = |point: &&Point| !value(point, attribute::GPU).is_empty();
+        for point in points.of(counter).iter().chain(points.of(histogram)).filter(on_gpu) {
+            let name = match value(point, attribute::USE_V1) {
                 "" => name.to_owned(),
                 use_v1 => format!("{name} use_v1={use_v1}"),
             };
-            // What probes count and time has no device.
-            if value(point, attribute::GPU).is_empty() {
-                name += " (host time)";
-            }
             let row = rows.entry(name.clone()).or_insert(Operation {
                 name,
                 calls: 0,
@@ -220,6 +232,25 @@ fn operations(points: Points<'_>) -> Vec<Operation> {
         }
     }
     rows.into_values().collect()
+}
+
+fn probe_losses(points: Points<'_>) -> ProbeLosses {
+    use attribute::{hop, outcome};
+    let of = |at: &str, fate: &str| -> u64 {
+        let records = points.of(&instruments::OWN_RECORDS).iter();
+        let fits =
+            |point: &&Point| value(point, attribute::HOP) == at && value(point, attribute::OUTCOME) == fate;
+        records.filter(fits).map(|point| number(point) as u64).sum()
+    };
+    ProbeLosses {
+        passed: of(hop::BPF, outcome::PASSED),
+        lost: of(hop::BPF, outcome::LOST),
+        unknown: of(hop::BPF, outcome::UNKNOWN) + of(hop::PROBES, outcome::UNKNOWN),
+        malformed: of(hop::PROBES, outcome::MALFORMED),
+        orphaned: of(hop::CORRELATE, outcome::ORPHANED),
+        untimed: points.total(&instruments::OWN_UNTIMED_CALLS) as u64,
+        faulted: points.total(&instruments::OWN_FAULTED_READS) as u64,
+    }
 }
 
 fn copies(points: Points<'_>) -> Vec<Copy> {

@@ -12,8 +12,8 @@ use crate::pipeline::TargetStatus;
 
 /// Width of all columns of the kernel section but the name.
 const KERNEL_COLUMNS: usize = 63;
-/// Width of all columns of the entry points' section but the tensors.
-const CALL_COLUMNS: usize = 87;
+/// Widths of the columns for operations and entry points.
+const OP_WIDTHS: (usize, usize) = (16, 44);
 /// Longest reason that is shown.
 const WHY_WIDTH: usize = 400;
 /// Shortest and longest column for names.
@@ -100,35 +100,38 @@ impl Table {
         Ok(())
     }
 
-    /// Entry points, with the shapes of the latest call's tensors as far as the line reaches.
+    /// Entry points, each with the shapes of its latest call's tensors below.
     fn write_calls(&self, out: &mut String, width: usize) -> std::fmt::Result {
         if self.calls.is_empty() {
             return writeln!(out, "\n(no call of a probed entry point: tensors are seen only in such calls)");
         }
+        let (op, probe) = OP_WIDTHS;
         writeln!(
             out,
-            "\n{:<16} {:<38} {:>9} {:>9} {:>9}  last tensors",
-            "op", "entry point", "calls", "host p50", "host p99"
+            "\n{:<op$} {:<probe$} {:>10} {:>9} {:>9}",
+            "op", "entry point, last tensors", "calls", "host p50", "host p99"
         )?;
-        let tensor_width = width.saturating_sub(CALL_COLUMNS).max(NAME_WIDTH.0);
         for calls in self.calls.iter().take(CALL_ROWS) {
             let of = |q| time_text(quantile(&calls.durations, q));
-            let unwound =
-                if calls.unwound > 0 { format!("{} exceptions; ", calls.unwound) } else { String::new() };
-            writeln!(
+            let name = shortened(&calls.probe, probe);
+            write!(
                 out,
-                "{:<16} {:<38} {:>9} {:>9} {:>9}  {}",
+                "{:<op$} {name:<probe$} {:>10} {:>9} {:>9}",
                 calls.op,
-                shortened(&calls.probe, 38),
                 calls.calls,
                 of(0.5),
-                of(0.99),
-                shortened(&format!("{unwound}{}", calls.tensors), tensor_width)
+                of(0.99)
             )?;
+            let unwound = calls.unwound;
+            writeln!(out, "{}", if unwound > 0 { format!("  {unwound} exceptions") } else { String::new() })?;
+            if !calls.tensors.is_empty() {
+                let tensor_width = width.saturating_sub(op + 3).max(NAME_WIDTH.0);
+                writeln!(out, "{:op$}   {}", "", shortened(&calls.tensors, tensor_width))?;
+            }
         }
         if let Some(rest) = self.calls.get(CALL_ROWS..).filter(|rest| !rest.is_empty()) {
             let calls: u64 = rest.iter().map(|calls| calls.calls).sum();
-            writeln!(out, "{:<16} {:<38} {calls:>9}", "", format!("{} more entry points", rest.len()))?;
+            writeln!(out, "{:op$} {:<probe$} {calls:>10}", "", format!("{} more entry points", rest.len()))?;
         }
         Ok(())
     }
@@ -175,7 +178,22 @@ impl Table {
             out,
             "                incomplete {} · orphans {} · under _other {}",
             self.incomplete, self.orphans, self.overflow
-        )
+        )?;
+        let probes = &self.probes;
+        if probes.passed + probes.lost + probes.unknown > 0 {
+            writeln!(
+                out,
+                "probes          {} records · ring lost {} · unknown {} malformed {} · returns without entry {} · calls without time {} · reads faulted {}",
+                probes.passed,
+                probes.lost,
+                probes.unknown,
+                probes.malformed,
+                probes.orphaned,
+                probes.untimed,
+                probes.faulted,
+            )?;
+        }
+        Ok(())
     }
 }
 

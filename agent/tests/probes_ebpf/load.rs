@@ -1,6 +1,7 @@
 //! Loading.
 
-use gpu_agent::source::ebpf::{Config, Features};
+use gpu_agent::source::ebpf::{self, Config, Features, Unsupported};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::rig::{FORMS, load};
 
@@ -16,6 +17,34 @@ fn what_is_forbidden_is_not_used_and_the_verifier_has_little_to_do() {
             assert!(verified < MOST_VERIFIED, "{verified} instructions, with {features:?}");
         }
     }
+}
+
+#[test]
+fn without_a_capability_the_refusal_names_it() {
+    let Some(_probes) = load(Config::default()) else { return };
+    let without = |dropped: CapabilitySet| {
+        // Capabilities are a thread's own, and this one ends with what it gave away.
+        let thread = std::thread::spawn(move || {
+            let mut sets = capabilities(None).unwrap();
+            sets.effective &= !dropped;
+            set_capabilities(None, sets).unwrap();
+            ebpf::load(Config::default()).err()
+        });
+        thread.join().unwrap()
+    };
+    let both = CapabilitySet::BPF | CapabilitySet::PERFMON;
+    let cases = [
+        (CapabilitySet::SYS_ADMIN | both, "CAP_BPF and CAP_PERFMON"),
+        (CapabilitySet::SYS_ADMIN | CapabilitySet::PERFMON, "CAP_PERFMON"),
+        (CapabilitySet::SYS_ADMIN | CapabilitySet::BPF, "CAP_BPF"),
+    ];
+    for (dropped, name) in cases {
+        match without(dropped) {
+            Some(Unsupported::Permission { missing, .. }) => assert_eq!(missing, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    assert!(without(CapabilitySet::SYS_ADMIN).is_none(), "the two are enough");
 }
 
 /// How many instructions the verifier went through for each program that this process holds (Linux 5.16).

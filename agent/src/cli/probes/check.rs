@@ -102,6 +102,7 @@ pub(super) fn execute(arguments: &Arguments) -> Result<ExitCode, Error> {
 fn alone(path: &Path) -> Candidate {
     Candidate {
         path: path.to_owned(),
+        root: "/".into(),
         shown: path.display().to_string().into(),
         load_bias: 0,
         is_executable: true,
@@ -176,7 +177,7 @@ fn text(specifications: &[Specification], resolution: &Resolution, is_complete: 
 
 /// Whether a probe just belongs to another process.
 fn is_elsewhere(why: &Why) -> bool {
-    matches!(why, Why::NoFile(_) | Why::NoSymbol(_) | Why::Condition(_))
+    matches!(why, Why::NoFile(_) | Why::NoSymbol { .. } | Why::Condition(_))
 }
 
 /// What attaches, file by file.
@@ -219,10 +220,9 @@ fn row(found: &Found) -> Vec<String> {
 
 /// What does not attach: functions that a file simply does not have, together; others each with its reason.
 fn not_attached(missing: &[&Missing]) -> String {
-    let (absent, others): (Vec<&Missing>, Vec<&Missing>) = missing
-        .iter()
-        .copied()
-        .partition(|missing| matches!(&missing.why, Why::NoSymbol(symbol) if **symbol == *missing.probe));
+    let (absent, others): (Vec<&Missing>, Vec<&Missing>) = missing.iter().copied().partition(
+        |missing| matches!(&missing.why, Why::NoSymbol { symbols, .. } if **symbols == *missing.probe),
+    );
     let mut text = String::new();
     if !others.is_empty() {
         text.push_str("  not attached\n");
@@ -240,6 +240,7 @@ fn not_attached(missing: &[&Missing]) -> String {
 }
 
 fn reason(missing: &Missing) -> Vec<String> {
-    let file = missing.file.as_ref().map_or(String::new(), |file| format!(" in {file}"));
-    vec![missing.probe.to_string(), format!("{}{file}", missing.why)]
+    let file = missing.file.as_ref().filter(|_| !matches!(missing.why, Why::File(_)));
+    let file = file.map_or(String::new(), |file| format!("{file}: "));
+    vec![missing.probe.to_string(), format!("{file}{}", missing.why)]
 }

@@ -31,8 +31,8 @@ use crate::event::{
     Api, Context, Device, DeviceId, Dropped, Event, GraphTrace, Interval, Kernel, Memcpy, Memory, Memset,
     NameId, Overhead, Place, Session, Synchronization, TargetId,
 };
-use crate::export::Directory;
 use crate::export::events::{EventKind, Wanted};
+use crate::export::{Directory, TargetInfo};
 use crate::semconv::attribute::timing;
 
 /// Entries of each cache; past it the cache is emptied and filled anew.
@@ -114,7 +114,7 @@ pub(super) struct Renderer {
     filter: Filter,
     /// Of the batch that is being rendered.
     anchor: Anchor,
-    processes: HashMap<TargetId, Fields>,
+    processes: HashMap<TargetId, (Arc<TargetInfo>, Fields)>,
     devices: HashMap<(TargetId, DeviceId), Fields>,
     kernels: HashMap<(TargetId, NameId), KernelFields>,
 }
@@ -139,7 +139,8 @@ impl Renderer {
     /// Forgets what was kept of targets that the directory no longer knows; none of their events comes any more.
     pub(super) fn forget_gone(&mut self) {
         let Self { directory, processes, devices, kernels, .. } = self;
-        processes.retain(|target, _| directory.target(*target).is_some());
+        // What is said of a process can change: that its device is simulated shows when it loads the driver.
+        processes.retain(|target, (info, _)| directory.target(*target).is_some_and(|now| now == *info));
         // Whatever has a line has a process: what is dropped here though its target lives is made anew.
         devices.retain(|(target, _), _| processes.contains_key(target));
         kernels.retain(|(target, _), _| processes.contains_key(target));
@@ -347,15 +348,16 @@ impl Renderer {
 
     fn process_fields(&mut self, target: TargetId) -> Fields {
         let directory = &self.directory;
-        cached(&mut self.processes, target, || {
+        let known = cached(&mut self.processes, target, || {
             let process = directory.target(target)?;
-            Some(Fields::from(render(|line| {
+            let fields = render(|line| {
                 line.whole("pid", process.pid.0)
                     .text("executable", &process.executable)
                     .boolean("simulated", process.simulated);
-            })))
-        })
-        .unwrap_or_default()
+            });
+            Some((process, Fields::from(fields)))
+        });
+        known.map(|(_, fields)| fields).unwrap_or_default()
     }
 
     fn device_fields(&mut self, target: TargetId, device: DeviceId) -> Fields {

@@ -3,14 +3,16 @@
 //! Enters: the files that it maps, plans. Leaves: attachments that follow them: a file that comes is probed, one that goes is left.
 //! Refuses: to look for symbols while neither the files nor the wishes have changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::{debug, warn};
 
 use super::source::{self, Source};
 use crate::event::Pid;
+use crate::identity::Process;
 use crate::probes::plan::Plan;
+use crate::probes::resolve::Why;
 use crate::source::ebpf::{Attacher, AttachmentId, Scope, Slot};
 use crate::symbols::process::{Mapped, ProcessError, mapped};
 
@@ -26,6 +28,8 @@ pub(super) struct Files {
     /// The files and the wish that `attached` was made for.
     made_for: Option<(Vec<FileId>, bool)>,
     is_simulated: bool,
+    /// Files that cannot be read, as was said.
+    unreadable: BTreeSet<Arc<str>>,
 }
 
 /// Probes of one file.
@@ -75,7 +79,15 @@ impl Files {
         for held in go {
             change.gone.extend(detach(held, attacher));
         }
-        for plan in source.plans(pid)? {
+        let resolution = source.resolve(pid)?;
+        for missing in &resolution.missing {
+            if let (Why::File(why), Some(file)) = (&missing.why, &missing.file)
+                && self.unreadable.insert(Arc::clone(file))
+            {
+                warn!(pid = pid.0, file = &**file, why, "a file of the process cannot be read");
+            }
+        }
+        for plan in resolution.plans {
             let Some(file) = files.iter().find(|file| file.path == plan.file).map(id) else { continue };
             for (is_cuda, plan) in split(plan) {
                 let is_held = self.attached.iter().any(|held| held.file == file && held.is_cuda == is_cuda);
@@ -156,6 +168,18 @@ impl Files {
     /// Whether an engine's function is probed.
     pub(super) fn has_engine(&self) -> bool {
         self.attached.iter().any(|held| !held.is_cuda && !held.by_engine.is_empty())
+    }
+}
+
+/// Whether the files of a process may be opened. Its list of files may be read by more than that takes (`CAP_PERFMON`, Linux 6.12).
+pub(super) fn may_be_read(process: &Process) -> Result<(), ProcessError> {
+    let path = process.path("exe");
+    match std::fs::metadata(&path) {
+        Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(ProcessError::Maps { path, source })
+        }
+        // Of a kernel thread, or a process that is gone, there is none, and nothing to probe either.
+        _ => Ok(()),
     }
 }
 

@@ -5,8 +5,7 @@
 
 use crate::event::Pid;
 use crate::probes::catalog::Catalog;
-use crate::probes::plan::Plan;
-use crate::probes::resolve::{self, Elf, candidates, resolve};
+use crate::probes::resolve::{self, Elf, Resolution, candidates, resolve};
 use crate::symbols::process::{Mapped, ProcessError};
 use crate::symbols::{Cache, Pattern, loader};
 
@@ -28,9 +27,9 @@ impl Source {
     }
 
     /// What is to be attached in a process.
-    pub(super) fn plans(&self, pid: Pid) -> Result<Vec<Plan>, ProcessError> {
+    pub(super) fn resolve(&self, pid: Pid) -> Result<Resolution, ProcessError> {
         let elf = Elf { cache: &self.cache };
-        Ok(resolve(&self.catalog.specifications, &candidates(pid)?, &elf, self.options).plans)
+        Ok(resolve(&self.catalog.specifications, &candidates(pid)?, &elf, self.options))
     }
 
     /// Where a process's dynamic linker, if it has one, gives notice of new libraries: file and offset in it.

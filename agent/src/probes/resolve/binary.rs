@@ -4,7 +4,7 @@
 
 use super::Candidate;
 use crate::probes::abi::Arch;
-use crate::symbols::{Cache, Image, Machine, Pattern, Returns, Symbol};
+use crate::symbols::{Cache, Image, Machine, Pattern, Returns, Symbol, Table};
 
 /// Opens files.
 pub trait Binaries {
@@ -18,6 +18,8 @@ pub trait Binary {
     fn arch(&self) -> Arch;
     /// Its build-id, in hexadecimal digits.
     fn build_id(&self) -> Option<String>;
+    /// Whether it has nothing but what it exports.
+    fn is_stripped(&self) -> bool;
     /// The functions that each pattern matches, or why it cannot be looked for.
     fn find(&self, patterns: &[Pattern]) -> Result<Vec<Result<Vec<Symbol>, String>>, String>;
     /// Where a function returns.
@@ -38,8 +40,8 @@ struct Opened<'a> {
 
 impl Binaries for Elf<'_> {
     fn open<'a>(&'a self, candidate: &Candidate) -> Result<Box<dyn Binary + 'a>, String> {
-        let image =
-            Image::open(&candidate.path, candidate.shown.clone()).map_err(|error| error.to_string())?;
+        let image = Image::open_under(&candidate.path, candidate.shown.clone(), &candidate.root);
+        let image = image.map_err(|error| error.to_string())?;
         Ok(Box::new(Opened { image, cache: self.cache }))
     }
 }
@@ -54,6 +56,10 @@ impl Binary for Opened<'_> {
 
     fn build_id(&self) -> Option<String> {
         self.image.build_id().map(ToString::to_string)
+    }
+
+    fn is_stripped(&self) -> bool {
+        self.image.tables().iter().all(|table| *table == Table::Dynsym)
     }
 
     fn find(&self, patterns: &[Pattern]) -> Result<Vec<Result<Vec<Symbol>, String>>, String> {

@@ -56,7 +56,7 @@ pub(super) fn probe(
         for (name, why) in outcome.missing {
             // A probe that looks into several files is expected in one of them.
             let is_elsewhere = is_found && outcome.found.is_empty();
-            if !(is_elsewhere && matches!(why, Why::NoSymbol(_) | Why::Condition(_))) {
+            if !(is_elsewhere && matches!(why, Why::NoSymbol { .. } | Why::Condition(_))) {
                 resolution.missing.push(miss(&name, Some(shown.clone()), why));
             }
         }
@@ -116,7 +116,7 @@ impl Place<'_> {
                 continue;
             }
             let own = self.variant(variant, name, file, opened);
-            let is_there = |why: &Why| !matches!(why, Why::NoSymbol(_));
+            let is_there = |why: &Why| !matches!(why, Why::NoSymbol { .. });
             if !own.found.is_empty() || own.missing.iter().any(|(_, why)| is_there(why)) {
                 outcome.found.extend(own.found);
                 outcome.planned.extend(own.planned);
@@ -261,7 +261,8 @@ fn functions<'a>(instance: &Instance, file: &'a File<'_>) -> Result<Vec<&'a Symb
     }
     if found.is_empty() {
         let names: Vec<&str> = instance.symbols.iter().map(|symbol| &**symbol).collect();
-        return Err(Why::NoSymbol(names.join(", ")));
+        let is_stripped = file.opened().is_ok_and(|opened| opened.binary.is_stripped());
+        return Err(Why::NoSymbol { symbols: names.join(", "), is_stripped });
     }
     Ok(found)
 }
@@ -269,10 +270,14 @@ fn functions<'a>(instance: &Instance, file: &'a File<'_>) -> Result<Vec<&'a Symb
 /// One reason of those of all variants: the symbols that none of them found, or the conditions that failed.
 fn joined(reasons: Vec<Why>) -> Why {
     let mut symbols: Vec<String> = Vec::new();
+    let mut is_stripped = false;
     let mut conditions: Vec<String> = Vec::new();
     for reason in reasons {
         let (list, text) = match reason {
-            Why::NoSymbol(text) => (&mut symbols, text),
+            Why::NoSymbol { symbols: text, is_stripped: own } => {
+                is_stripped |= own;
+                (&mut symbols, text)
+            }
             Why::Condition(text) => (&mut conditions, text),
             other => return other,
         };
@@ -280,5 +285,8 @@ fn joined(reasons: Vec<Why>) -> Why {
             list.push(text);
         }
     }
-    if symbols.is_empty() { Why::Condition(conditions.join("; ")) } else { Why::NoSymbol(symbols.join(", ")) }
+    if symbols.is_empty() {
+        return Why::Condition(conditions.join("; "));
+    }
+    Why::NoSymbol { symbols: symbols.join(", "), is_stripped }
 }

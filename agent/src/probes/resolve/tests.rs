@@ -16,6 +16,7 @@ struct Fake {
     build_id: Option<&'static str>,
     tail_calls: bool,
     is_unreadable: bool,
+    is_stripped: bool,
 }
 
 impl Binaries for Fakes {
@@ -37,6 +38,10 @@ impl Binary for Fake {
         self.build_id.map(str::to_owned)
     }
 
+    fn is_stripped(&self) -> bool {
+        self.is_stripped
+    }
+
     fn find(&self, patterns: &[Pattern]) -> Result<Vec<Result<Vec<Symbol>, String>>, String> {
         let matches = |pattern: &Pattern, name: &str| match pattern {
             Pattern::Exact(exact) => exact == name,
@@ -52,6 +57,7 @@ impl Binary for Fake {
             size_bytes: 16,
             is_ifunc: name.ends_with("_ifunc"),
             table: Table::Symtab,
+            number: 1,
             cold: Vec::new(),
         };
         Ok(patterns
@@ -80,6 +86,7 @@ fn resolved(probes: &str, files: &[(&'static str, Fake)], options: Options) -> R
         .iter()
         .map(|(path, _)| Candidate {
             path: path.into(),
+            root: "/".into(),
             shown: (*path).into(),
             load_bias: 0x7000,
             is_executable: *path == "/bin/program",
@@ -137,6 +144,7 @@ fn each_reason_not_to_attach_is_said() {
     let twice = with(&[("f", 0x2000), ("f", 0x3000)]);
     for (probes, fake, reason) in [
         (probe(""), with(&[]), "p: no symbol f"),
+        (probe(""), Fake { is_stripped: true, ..with(&[]) }, "p: no symbol f; the file is stripped"),
         (
             probe(""),
             twice.clone(),

@@ -83,6 +83,9 @@ pub(super) struct Links {
     sites: Vec<SiteKey>,
 }
 
+/// Refuses to replace (`linux/bpf.h`).
+const BPF_NOEXIST: u64 = 1;
+
 /// Makes links.
 pub(super) struct Linker {
     features: Features,
@@ -187,9 +190,16 @@ impl Linker {
             return Err(Refusal::NoCookies);
         }
         let site = SiteKey { process, reserved: 0, address: file.load_bias.wrapping_add(place.offset) };
-        self.sites.insert(key(&site), slots(place.cookie).0, 0)?;
-        links.sites.push(site);
-        Ok(())
+        match self.sites.insert(key(&site), slots(place.cookie).0, BPF_NOEXIST) {
+            Ok(()) => {
+                links.sites.push(site);
+                Ok(())
+            }
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
+                Err(Refusal::Taken)
+            }
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// Leaves all places of `links`.

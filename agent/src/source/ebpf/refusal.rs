@@ -42,6 +42,9 @@ pub enum Refusal {
     /// Linux without attach cookies tells places by process.
     #[error("without attach cookies (Linux 5.15), a probe is for one process")]
     NoScope,
+    /// Linux without attach cookies tells places by their address.
+    #[error("without attach cookies (Linux 5.15), a place has one probe, and this one has it already")]
+    Taken,
     /// The filter is full.
     #[error("the BPF programs know too many target processes")]
     TooManyTargets,

@@ -138,3 +138,62 @@ fn check_read(program: &FetchProgram, number: usize, read: &Read) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use gpu_agent_ebpf_abi::phase;
+
+    use super::*;
+
+    /// Three numbers and a string, of which nothing is wrong.
+    fn sound() -> FetchProgram {
+        let number = Read { size: 8, count_read: FIXED, ..Read::default() };
+        let mut program =
+            FetchProgram { phase: phase::ENTRY, reads: 4, payload_bytes: 40, ..Default::default() };
+        program.read[0] = number;
+        program.read[1] = Read { base: base::READ, index: 0, steps: 6, output: 8, ..number };
+        program.read[2] = Read { condition: condition::NOT_EQUAL, condition_read: 1, output: 16, ..number };
+        program.read[3] = Read { kind: kind::STRING, steps: 1, capacity: 15, output: 24, ..number };
+        program
+    }
+
+    #[test]
+    fn a_sound_program_is_loaded_with_room_for_what_is_no_number() {
+        assert_eq!(check(&sound()), Ok(()));
+        assert_eq!(payload_bytes(&sound()), NUMBERS_PAYLOAD + 8);
+        let numbers = FetchProgram { reads: 3, payload_bytes: 24, ..sound() };
+        assert_eq!((check(&numbers), payload_bytes(&numbers)), (Ok(()), 24));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let program = |change: fn(&mut FetchProgram)| {
+            let mut program = sound();
+            change(&mut program);
+            check(&program)
+        };
+        let wrong: [fn(&mut FetchProgram); 18] = [
+            |program| program.phase = 0,
+            |program| program.reads = 33,
+            |program| program.payload_bytes = 1032,
+            |program| program.payload_bytes = 41,
+            |program| program.payload_bytes = 32,
+            |program| program.read[1].index = 1,
+            |program| program.read[1].index = 3,
+            |program| program.read[1].base = 3,
+            |program| program.read[1].steps = 7,
+            |program| program.read[1].size = 3,
+            |program| program.read[1].output = 4,
+            |program| program.read[1].output = 32,
+            |program| program.read[2].condition = 8,
+            |program| program.read[2].condition_read = 2,
+            |program| program.read[2].reserved2 = 1,
+            |program| program.read[3].steps = 0,
+            |program| program.read[3].capacity = 65,
+            |program| (program.read[3].kind, program.read[3].count_read) = (kind::BYTES, 3),
+        ];
+        for (number, change) in wrong.into_iter().enumerate() {
+            assert!(program(change).is_err(), "{number}");
+        }
+    }
+}

@@ -32,10 +32,13 @@ pub enum Unsupported {
         source: io::Error,
     },
     /// Lockdown.
-    #[error("Linux is in lockdown mode ({mode}), which forbids BPF programs to read the memory of processes")]
+    #[error("Linux is in lockdown mode ({mode}, see /sys/kernel/security/lockdown) and refuses BPF programs")]
     Lockdown {
         /// `integrity` or `confidentiality`.
         mode: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
     },
     /// The limit on locked memory, which Linux before 5.11 applies to maps and programs.
     #[error(
@@ -112,47 +115,120 @@ pub(super) fn of_map(name: &str, error: MapError) -> Unsupported {
 
 /// Why a program was not loaded.
 pub(super) fn of_program(program: &'static str, error: io::Error, log: &[u8]) -> Unsupported {
-    let log = log.split(|byte| *byte == 0).next().unwrap_or_default();
-    let log = String::from_utf8_lossy(log);
-    // After its reason, the verifier says only how much work it did.
-    let reason = log.lines().rev().map(str::trim).find(|line| {
-        !line.is_empty()
-            && !["processed ", "verification time", "stack depth"].iter().any(|word| line.starts_with(word))
-    });
-    match (reason, error.raw_os_error()) {
+    match (verdict(log), error.raw_os_error()) {
         (Some(reason), Some(libc::EACCES | libc::EINVAL | libc::E2BIG | libc::ENOSPC)) => {
-            Unsupported::Verifier { program, reason: reason.to_owned(), source: error }
+            Unsupported::Verifier { program, reason, source: error }
         }
         _ => explain(error, || format!("loading the BPF program {program}")),
     }
+}
+
+/// The verifier's reason: the last that it says, but for how much work it did.
+fn verdict(log: &[u8]) -> Option<String> {
+    let log = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+    let is_statistics = |line: &&str| {
+        ["processed ", "verification time ", "stack depth "].iter().any(|word| line.starts_with(word))
+    };
+    let mut lines = log.lines().rev().map(str::trim);
+    lines.find(|line| !line.is_empty() && !is_statistics(line)).map(str::to_owned)
 }
 
 fn explain(error: io::Error, what: impl FnOnce() -> String) -> Unsupported {
     match error.raw_os_error() {
         Some(libc::ENOSYS) => Unsupported::NoBpf,
         Some(libc::EPERM | libc::EACCES) => {
-            let missing = Capabilities::own().missing_for_bpf();
-            if !missing.is_empty() {
-                return Unsupported::Permission { missing, source: error };
-            }
-            match (lockdown(), locked_memory_limit()) {
-                (Some(mode), _) => Unsupported::Lockdown { mode },
-                (None, Some(limit_bytes)) => Unsupported::LockedMemory { limit_bytes, source: error },
-                (None, None) => Unsupported::Kernel { what: what(), source: error },
-            }
+            let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+            let host = Host {
+                missing: Capabilities::own().missing_for_bpf(),
+                lockdown: lockdown_mode(&lockdown).map(str::to_owned),
+                locked_memory: locked_memory_limit(),
+            };
+            host.explain(error, what)
         }
         _ => Unsupported::Kernel { what: what(), source: error },
     }
 }
 
-/// The lockdown mode, if there is one: `none [integrity] confidentiality` is `integrity`.
-fn lockdown() -> Option<String> {
-    let modes = std::fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
+/// What may be the reason where something is not permitted.
+struct Host {
+    missing: &'static str,
+    lockdown: Option<String>,
+    locked_memory: Option<u64>,
+}
+
+impl Host {
+    fn explain(self, source: io::Error, what: impl FnOnce() -> String) -> Unsupported {
+        match self {
+            Self { missing, .. } if !missing.is_empty() => Unsupported::Permission { missing, source },
+            Self { lockdown: Some(mode), .. } => Unsupported::Lockdown { mode, source },
+            Self { locked_memory: Some(limit_bytes), .. } => {
+                Unsupported::LockedMemory { limit_bytes, source }
+            }
+            _ => Unsupported::Kernel { what: what(), source },
+        }
+    }
+}
+
+/// The lockdown mode, if there is one: of `none [integrity] confidentiality` it is `integrity`.
+fn lockdown_mode(modes: &str) -> Option<&str> {
     let mode = modes.split_once('[')?.1.split_once(']')?.0;
-    (mode != "none").then(|| mode.to_owned())
+    (mode != "none").then_some(mode)
 }
 
 /// The limit on locked memory, if there is one.
 fn locked_memory_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Memlock).current
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use aya::maps::MapError;
+
+    use super::{Host, Unsupported, lockdown_mode, of_map, of_program, verdict};
+
+    fn error(number: i32) -> io::Error {
+        io::Error::from_raw_os_error(number)
+    }
+
+    #[test]
+    fn the_verifiers_reason_is_its_last_word_before_the_statistics() {
+        let log =
+            b"0: (85) call unknown#174\ninvalid func unknown#174\nverification time 7 usec\nstack depth 0\n\
+            processed 2 insns (limit 1000000)\n\0\0\0";
+        assert_eq!(verdict(log).as_deref(), Some("invalid func unknown#174"));
+        assert_eq!(verdict(b"\0"), None);
+        let why = of_program("probe", error(libc::EINVAL), log).to_string();
+        assert_eq!(why, "the kernel's verifier refuses the program probe: invalid func unknown#174");
+    }
+
+    #[test]
+    fn lockdown_is_what_stands_in_brackets_unless_that_is_none() {
+        assert_eq!(lockdown_mode("none [integrity] confidentiality\n"), Some("integrity"));
+        assert_eq!(lockdown_mode("[none] integrity confidentiality\n"), None);
+        assert_eq!(lockdown_mode(""), None);
+    }
+
+    #[test]
+    fn what_is_not_permitted_has_the_first_reason_that_applies() {
+        let host = |missing, lockdown: Option<&str>, locked_memory| {
+            let lockdown = lockdown.map(str::to_owned);
+            Host { missing, lockdown, locked_memory }
+                .explain(error(libc::EPERM), || "this".into())
+                .to_string()
+        };
+        let permission = host("CAP_BPF", Some("integrity"), Some(65536));
+        assert!(permission.contains("CAP_BPF missing") && permission.contains("setcap"), "{permission}");
+        assert!(host("", Some("integrity"), Some(65536)).contains("lockdown mode (integrity"));
+        let memory = host("", None, Some(65536));
+        assert!(memory.contains("65536 bytes") && memory.contains("ulimit -l unlimited"), "{memory}");
+        assert_eq!(host("", None, None), "this failed");
+    }
+
+    #[test]
+    fn a_kernel_without_bpf_is_named() {
+        let map = MapError::CreateError { name: "RECORDS".into(), io_error: error(libc::ENOSYS) };
+        assert!(matches!(of_map("RECORDS", map), Unsupported::NoBpf));
+    }
 }

@@ -10,7 +10,7 @@ use crate::event::{
     ContextId, CorrelationId, Direction, FieldValue, GraphId, GraphNodeId, MemoryKind, Op, OpClass, OpEnd,
     Pid, ProbeInfo, StreamId, Tensor, ThreadId,
 };
-use crate::export::{DeviceInfo, TargetInfo};
+use crate::export::DeviceInfo;
 
 /// Knows target 0, its device 0, and four kernels.
 struct Known;
