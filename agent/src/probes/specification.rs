@@ -75,8 +75,8 @@ pub(super) struct Instance {
     pub(super) info: Arc<ProbeInfo>,
     pub(super) symbols: Vec<Arc<str>>,
     pub(super) attaches_all: bool,
-    /// Whether exceptions may leave it; none: as its symbol says.
-    pub(super) unwinds: Option<bool>,
+    /// Whether exceptions may leave it, or pass through it.
+    pub(super) unwinds: bool,
     pub(super) has_duration: bool,
     /// Calls for which this is 0 are none of the probe's.
     pub(super) condition: Option<Text>,

@@ -219,8 +219,7 @@ impl Place<'_> {
         if !instance.has_duration {
             return unseen("the specification says so".to_owned());
         }
-        let is_mangled = function.raw.starts_with("_Z") || function.raw.starts_with("_R");
-        if !instance.unwinds.unwrap_or(is_mangled) && self.options.trampolines {
+        if !instance.unwinds && self.options.trampolines {
             let program = FetchProgram { phase: phase::RETURNED, ..*program };
             return (Seen::Trampoline, Exit::Trampoline(Box::new(program)));
         }

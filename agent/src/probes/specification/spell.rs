@@ -148,7 +148,8 @@ impl Shape<'_> {
             info: Arc::new(info),
             symbols,
             attaches_all: shape.matches.or(entry.matches) == Some(Matches::All),
-            unwinds: shape.unwinds.or(entry.unwinds),
+            // An `extern "C"` function may be written in C++: no symbol says that nothing is thrown. CUDA's own API is C.
+            unwinds: shape.unwinds.or(entry.unwinds).unwrap_or(entry.api.is_none()),
             has_duration: shape.duration.or(entry.duration).unwrap_or(true),
             signature,
             tensors,
