@@ -123,13 +123,16 @@ fn measure(program: &Path, function: &str, way: Way, bpftrace: Option<&str>) -> 
     match way {
         Way::Bare => target.time(function),
         Way::Bpftrace { returns } => {
+            // What our records have: when, which thread, six numbers.
             let mut probe = format!(
-                "uprobe:{}:{function} {{ printf(\"%ld %ld %ld %ld %ld %ld\\n\", arg0, arg1, arg2, arg3, arg4, arg5); }}",
+                "uprobe:{}:{function} {{ printf(\"%lu %d %ld %ld %ld %ld %ld %ld\\n\", nsecs, tid, arg0, arg1, arg2, arg3, arg4, arg5); }}",
                 program.display()
             );
             if returns {
-                probe +=
-                    &format!(" uretprobe:{}:{function} {{ printf(\"%ld\\n\", retval); }}", program.display());
+                probe += &format!(
+                    " uretprobe:{}:{function} {{ printf(\"%lu %d %ld\\n\", nsecs, tid, retval); }}",
+                    program.display()
+                );
             }
             let pid = target.child.id().to_string();
             let mut words = bpftrace.unwrap().split(' ');
