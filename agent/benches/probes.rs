@@ -32,6 +32,22 @@ const FLOOD: u64 = 500_000;
 /// How often the agent looks into the ring.
 const BEAT: Duration = Duration::from_millis(10);
 
+/// What the target does: a function, and how much between its calls. Where there is nothing between them, a reader of records
+/// is never idle, and need not be woken; where there is something, it may have to be woken for each.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    function: &'static str,
+    work: u64,
+    name: &'static str,
+}
+
+const LOADS: [Load; 4] = [
+    Load { function: "framed", work: 20_000, name: "saves registers first; work between the calls" },
+    Load { function: "framed", work: 0, name: "saves registers first; one call after the other" },
+    Load { function: "leaf", work: 20_000, name: "begins with an address; work between the calls" },
+    Load { function: "leaf", work: 0, name: "begins with an address; one call after the other" },
+];
+
 /// A way to watch the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -64,18 +80,20 @@ fn main() {
         Way::Ours { returns: true, features: Features::ALL },
         Way::Ours { returns: true, features: single },
     ];
-    for function in ["framed", "leaf"] {
+    for load in LOADS {
+        let function = load.function;
         let mut measured = vec![Vec::new(); ways.len()];
         for _ in 0..ROUNDS {
             for (way, times) in ways.iter().zip(&mut measured) {
                 if bpftrace.is_some() || !matches!(way, Way::Bpftrace { .. }) {
-                    times.push(measure(&target, function, *way, bpftrace.as_deref()));
+                    times.push(measure(&target, load, *way, bpftrace.as_deref()));
                 }
             }
         }
         let cost = |way: usize| median(&measured[way]) - median(&measured[0]);
         println!(
-            "{function}: a call takes {:.0} ns; added to it, medians of {ROUNDS} rounds:",
+            "{} ({:.0} ns); added to that, medians of {ROUNDS} rounds:",
+            load.name,
             median(&measured[0])
         );
         for (number, way) in
@@ -117,19 +135,23 @@ fn median(times: &[f64]) -> f64 {
 }
 
 /// Nanoseconds of a call, watched that way.
-fn measure(program: &Path, function: &str, way: Way, bpftrace: Option<&str>) -> f64 {
+fn measure(program: &Path, load: Load, way: Way, bpftrace: Option<&str>) -> f64 {
+    let function = load.function;
     let mut target = Target::start(program);
     let mut other = Target::start(program);
     match way {
-        Way::Bare => target.time(function),
+        Way::Bare => target.time(load),
         Way::Bpftrace { returns } => {
+            // What our records have: when, which thread, six numbers.
             let mut probe = format!(
-                "uprobe:{}:{function} {{ printf(\"%ld %ld %ld %ld %ld %ld\\n\", arg0, arg1, arg2, arg3, arg4, arg5); }}",
+                "uprobe:{}:{function} {{ printf(\"%lu %d %ld %ld %ld %ld %ld %ld\\n\", nsecs, tid, arg0, arg1, arg2, arg3, arg4, arg5); }}",
                 program.display()
             );
             if returns {
-                probe +=
-                    &format!(" uretprobe:{}:{function} {{ printf(\"%ld\\n\", retval); }}", program.display());
+                probe += &format!(
+                    " uretprobe:{}:{function} {{ printf(\"%lu %d %ld\\n\", nsecs, tid, retval); }}",
+                    program.display()
+                );
             }
             let pid = target.child.id().to_string();
             let mut words = bpftrace.unwrap().split(' ');
@@ -148,7 +170,7 @@ fn measure(program: &Path, function: &str, way: Way, bpftrace: Option<&str>) -> 
                 hits += 1;
                 std::thread::sleep(Duration::from_millis(50));
             }
-            let time = target.time(function);
+            let time = target.time(load);
             while lines() < CALLS * (1 + u64::from(returns)) {
                 assert!(Instant::now() < deadline, "bpftrace lost events: {} of {}", lines(), CALLS + hits);
                 std::thread::sleep(Duration::from_millis(50));
@@ -159,18 +181,16 @@ fn measure(program: &Path, function: &str, way: Way, bpftrace: Option<&str>) -> 
         }
         Way::Ours { returns, features } => {
             let config = Config { features, ..Config::default() };
-            watched(program, function, returns, config, Scope::Process(target.pid()), || {
-                target.time(function)
-            })
+            watched(program, function, returns, config, Scope::Process(target.pid()), || target.time(load))
         }
         Way::OtherProcess => {
             let scope = Scope::Process(other.pid());
-            let time = watched(program, function, false, Config::default(), scope, || target.time(function));
-            other.time(function);
+            let time = watched(program, function, false, Config::default(), scope, || target.time(load));
+            other.time(load);
             time
         }
         Way::Filtered => {
-            watched(program, function, false, Config::default(), Scope::Everywhere, || target.time(function))
+            watched(program, function, false, Config::default(), Scope::Everywhere, || target.time(load))
         }
     }
 }
@@ -242,7 +262,7 @@ fn flood(program: &Path) {
             }
             busy
         });
-        targets.iter_mut().for_each(|target| target.order("framed", FLOOD));
+        targets.iter_mut().for_each(|target| target.order("framed", FLOOD, 0));
         for target in &mut targets {
             target.answer();
         }
@@ -342,17 +362,18 @@ impl Target {
         Pid(self.child.id())
     }
 
-    fn time(&mut self, function: &str) -> f64 {
-        self.time_of(function, CALLS)
-    }
-
-    fn time_of(&mut self, function: &str, calls: u64) -> f64 {
-        self.order(function, calls);
+    fn time(&mut self, load: Load) -> f64 {
+        self.order(load.function, CALLS, load.work);
         self.answer()
     }
 
-    fn order(&mut self, function: &str, calls: u64) {
-        writeln!(self.input, "{function} {calls}").unwrap();
+    fn time_of(&mut self, function: &str, calls: u64) -> f64 {
+        self.order(function, calls, 0);
+        self.answer()
+    }
+
+    fn order(&mut self, function: &str, calls: u64, work: u64) {
+        writeln!(self.input, "{function} {calls} {work}").unwrap();
     }
 
     fn answer(&mut self) -> f64 {

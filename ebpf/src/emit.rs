@@ -7,7 +7,7 @@
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use gpu_agent_ebpf_abi::{FetchProgram, Header, MAX_PAYLOAD, NUMBERS_PAYLOAD, WAKE_BYTES};
+use gpu_agent_ebpf_abi::{FetchProgram, Header, MAX_PAYLOAD, NUMBERS_PAYLOAD, WAKE_BYTES, WAKE_WINDOW_BYTES};
 
 use crate::counts::Counts;
 use crate::fetch::{self, Fetched, LONGEST};
@@ -75,7 +75,13 @@ fn sized<Payload: 'static, const ROOM: usize, const LONG: bool>(
     };
     // SAFETY: as above.
     unsafe { (&raw mut (*record).header).write(header) };
-    let wake = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)) > WAKE_BYTES;
-    entry.submit(u64::from(if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }));
+    entry.submit(u64::from(if wakes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }));
     Some(faulted)
+}
+
+/// If so much waits that the agent is to be told.
+#[inline(always)]
+fn wakes() -> bool {
+    let waiting = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA));
+    waiting >= WAKE_BYTES && waiting % WAKE_BYTES < WAKE_WINDOW_BYTES
 }

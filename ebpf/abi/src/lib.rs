@@ -58,8 +58,12 @@ pub const NUMBERS_PAYLOAD: u16 = 64;
 pub const MAX_SLOTS: u32 = 2048;
 /// Size of the ring buffer, unless the agent chooses another one.
 pub const RING_BYTES: u32 = 4 << 20;
-/// The agent looks for records by itself; where more bytes than this wait for it, it is woken.
+/// The agent looks for records by itself. It is woken where this many bytes wait for it, and again at each multiple; a power
+/// of two. To wake it for each record would cost the probed thread more than all the rest.
 pub const WAKE_BYTES: u64 = 256 << 10;
+/// Past such a point, so many bytes of records wake the agent: several records, since those that another CPU reserves at the
+/// same time may be counted before the one that reaches the point looks.
+pub const WAKE_WINDOW_BYTES: u64 = 8 << 10;
 /// The slot that means nothing.
 pub const NO_SLOT: u32 = u32::MAX;
 /// Registers by DWARF number: 0 to 16 on x86-64 (7 is the stack pointer, 16 the instruction pointer), 0 to 31 on AArch64
@@ -273,4 +277,5 @@ const _: () = assert!(size_of::<FetchProgram>() == 8 + 56 * MAX_READS);
 const _: () = assert!(size_of::<Header>() == 48 && align_of::<Header>() == 8);
 const _: () = assert!(size_of::<SiteKey>() == 16);
 const _: () = assert!(size_of::<Counters>() == 48);
+const _: () = assert!(WAKE_BYTES.is_power_of_two() && WAKE_WINDOW_BYTES < WAKE_BYTES);
 const _: () = assert!(MAX_READS <= 32, "the masks of the header have 32 bits");

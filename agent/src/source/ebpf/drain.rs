@@ -66,8 +66,8 @@ impl Drain {
 }
 
 impl AsFd for Drain {
-    /// Becomes readable, edge-triggered, when more than [`gpu_agent_ebpf_abi::WAKE_BYTES`] wait. Below that nobody is woken,
-    /// which makes probes cheap: the reader looks by itself, every now and then.
+    /// Becomes readable, edge-triggered, when [`gpu_agent_ebpf_abi::WAKE_BYTES`] wait, and at each multiple. Below that nobody
+    /// is woken, which makes probes cheap: the reader looks by itself, every now and then.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.records.as_fd()
     }
