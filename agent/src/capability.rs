@@ -15,6 +15,8 @@ pub struct Capabilities {
     pub sys_ptrace: bool,
     /// Opening files through `/proc/PID/map_files` (`CAP_CHECKPOINT_RESTORE`, from Linux 5.9, or `CAP_SYS_ADMIN`).
     pub map_files: bool,
+    /// Lifting and reading the seccomp filters of other processes (`CAP_SYS_ADMIN`).
+    pub sys_admin: bool,
 }
 
 impl Capabilities {
@@ -29,7 +31,11 @@ impl Capabilities {
         let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
         let bits = line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
         let has = |bit: u32| bits & 1 << bit != 0;
-        Self { sys_ptrace: has(SYS_PTRACE), map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN) }
+        Self {
+            sys_ptrace: has(SYS_PTRACE),
+            map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN),
+            sys_admin: has(SYS_ADMIN),
+        }
     }
 
     /// What to give the agent so that it can attach to any process; empty if it has all of it.

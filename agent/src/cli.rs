@@ -13,6 +13,7 @@ use crate::{bench, config};
 mod attach;
 mod display;
 mod error;
+mod inject;
 mod run;
 mod session;
 mod shim_path;
@@ -35,7 +36,7 @@ pub struct Cli {
 enum Command {
     /// Starts a program with the shim in it, and reports on it and all its children until it ends.
     Run(run::Arguments),
-    /// Reports on processes that have the shim already.
+    /// Reports on processes that run already; loads the shim into those that lack it.
     Attach(attach::Arguments),
     /// Runs the bundled kernels bare, with the shim dormant and with it armed, and prints what it costs.
     Bench(bench::Arguments),

@@ -61,6 +61,7 @@ pub mod event;
 pub mod export;
 pub mod health;
 pub mod identity;
+pub mod inject;
 pub mod maps;
 pub mod pipeline;
 pub mod probes;

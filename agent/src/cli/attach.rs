@@ -1,4 +1,4 @@
-//! `gpu-agent attach`: report on processes that have the shim already.
+//! `gpu-agent attach`: report on processes that run already.
 //!
 //! Enters: pids. Leaves: a report until the processes end, the duration is over, or a signal comes. Refuses: processes it
 //! cannot attach to, each with the reason; with `--wait` it tries again while that may help.
@@ -11,11 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::session::Session;
-use super::{Common, Error, display};
+use super::{Common, Error, display, inject};
 use crate::config::value::Millis;
 use crate::event::Pid;
 use crate::pipeline;
-use crate::source::cupti::{self, AttachError};
 
 /// Time between two looks at what has ended.
 const LOOK: Duration = Duration::from_millis(100);
@@ -26,12 +25,14 @@ pub(super) struct Arguments {
     /// Process to report on; may be given several times.
     #[arg(long, required = true, value_name = "PID")]
     pid: Vec<u32>,
-    /// Stop after this long.
-    #[arg(long, value_name = "TIME")]
+    /// Detach after this long.
+    #[arg(long, visible_alias = "detach-after", value_name = "TIME")]
     duration: Option<Millis>,
     /// Wait this long for a process that has not initialised CUDA yet, or that another agent holds.
     #[arg(long, default_value = "0", value_name = "TIME")]
     wait: Millis,
+    #[command(flatten)]
+    loading: inject::Loading,
     #[command(flatten)]
     common: Common,
 }
@@ -40,7 +41,7 @@ pub(super) struct Arguments {
 pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
     let session = Session::start(&arguments.common)?;
     for &pid in &arguments.pid {
-        attach(&session, Pid(pid), arguments.wait.duration())?;
+        attach(&session, Pid(pid), &arguments)?;
     }
     let stop = session.runtime.block_on(until_end(&session, &arguments))?;
     info!(reason = stop, "stopping");
@@ -49,20 +50,18 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn attach(session: &Session, pid: Pid, wait: Duration) -> Result<(), Error> {
-    let deadline = Instant::now() + wait;
+fn attach(session: &Session, pid: Pid, arguments: &Arguments) -> Result<(), Error> {
+    let deadline = Instant::now() + arguments.wait.duration();
     loop {
-        let attached = cupti::find(pid)
-            .map_err(pipeline::Error::from)
-            .and_then(|opened| session.pipeline.attach(opened, false));
+        let attached = inject::find(pid, &arguments.loading)
+            .and_then(|opened| session.pipeline.attach(opened, false).map_err(Error::from));
         match attached {
             Ok(_) => return Ok(()),
-            Err(pipeline::Error::Attach(error)) if error.may_pass() && Instant::now() < deadline => {
+            Err(error) if error.may_pass() && Instant::now() < deadline => {
                 warn!(pid = pid.0, %error, "not yet");
                 std::thread::sleep(LOOK);
             }
-            Err(pipeline::Error::Attach(error)) => return Err(AttachError::into(error)),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::{bench, config, export, pipeline, source};
+use crate::{bench, config, export, inject, pipeline, source};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum Error {
     /// A target.
     #[error(transparent)]
     Attach(#[from] source::cupti::AttachError),
+    /// The shim cannot be loaded into a target.
+    #[error(transparent)]
+    Inject(#[from] inject::Error),
     /// A target, in the pipeline.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
@@ -68,6 +71,16 @@ impl Error {
             Self::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Start { .. } => 126,
             _ => 2,
+        }
+    }
+
+    /// Whether trying again a little later makes sense.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Attach(error) | Self::Pipeline(pipeline::Error::Attach(error)) => error.may_pass(),
+            Self::Inject(error) => error.may_pass(),
+            _ => false,
         }
     }
 
