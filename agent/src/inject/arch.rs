@@ -116,6 +116,8 @@ pub trait Arch {
     fn frame(state: &Self::Registers, vector: &[u8], signal_mask: u64, gadgets: &Gadgets, top: u64) -> Frame;
     /// Registers for `call`, whose return leads into the frame.
     fn call(state: &Self::Registers, call: &Call, gadgets: &Gadgets, frame: &Frame) -> Self::Registers;
+    /// Registers of a thread that does nothing but come back.
+    fn idle(state: &Self::Registers, gadgets: &Gadgets, frame: &Frame) -> Self::Registers;
     /// Registers of a thread at the entry of `rt_sigreturn`, so that it does not enter it now, and does if it goes on.
     fn before_sigreturn(at_entry: &Self::Registers, gadgets: &Gadgets) -> Self::Registers;
     /// The code that the shim's first thread runs, a function of the mailbox's address. Position independent.

@@ -19,9 +19,8 @@ use crate::event::Pid;
 
 /// Longest wait for a thread to stop.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long the agent looks without sleeping: a stop takes some microseconds.
-const LOOK: Duration = Duration::from_micros(500);
-const NAP: Duration = Duration::from_micros(100);
+/// Time between two looks. The agent sleeps meanwhile: the thread may want the same processor.
+const NAP: Duration = Duration::from_micros(5);
 
 /// Signals that Linux sends for what an instruction does. Blocked, they would take the program's handler away with them
 /// (`force_sig_info_to_task`), so they are not.
@@ -127,10 +126,10 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             what: "write below the stack",
             source,
         })?;
-        self.saved = Some(Saved { registers, vector, signal_mask, frame });
         // From here on the registers lead back by themselves; the mask is in the frame.
-        let idle = Call { address: self.gadgets.sigreturn, number: 0, arguments: [0; 6] };
-        self.set_call(&idle, None)?;
+        let idle = A::idle(&registers, &self.gadgets, &frame);
+        self.set(RegisterSet::General, idle.as_bytes())?;
+        self.saved = Some(Saved { registers, vector, signal_mask, frame });
         let blocked = FAULTS.iter().fold(u64::MAX, |mask, signal| mask & !bit(*signal)) | signal_mask;
         door.set_signal_mask(tid, blocked).map_err(failed(pid, tid, "block the signals of"))
     }
@@ -305,13 +304,11 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
                 self.runs = false;
                 return Ok(stop);
             }
-            match start.elapsed() {
-                waited if waited > PATIENCE => {
-                    return Err(Error::Unresponsive { pid: self.pid, tid: self.tid.0, waited });
-                }
-                waited if waited > LOOK => std::thread::sleep(NAP),
-                _ => std::thread::yield_now(),
+            let waited = start.elapsed();
+            if waited > PATIENCE {
+                return Err(Error::Unresponsive { pid: self.pid, tid: self.tid.0, waited });
             }
+            std::thread::sleep(NAP);
         }
     }
 

@@ -242,6 +242,12 @@ impl Arch for X86_64 {
         }
     }
 
+    fn idle(state: &Registers, gadgets: &Gadgets, frame: &Frame) -> Registers {
+        // The return after the system call.
+        let address = gadgets.syscall.wrapping_add(SYSCALL_BYTES);
+        Self::call(state, &Call { address, number: 0, arguments: [0; 6] }, gadgets, frame)
+    }
+
     fn before_sigreturn(at_entry: &Registers, gadgets: &Gadgets) -> Registers {
         Registers { rip: gadgets.sigreturn, orig_rax: u64::MAX, ..*at_entry }
     }

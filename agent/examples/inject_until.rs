@@ -1,0 +1,116 @@
+//! Loads a library into a process and ends by SIGKILL at a chosen request, for tests of what the process makes of that.
+//!
+//! Enters: a pid, the library, the number of the request (from 1 on) before which to die; 0 for never. Leaves: exit status 0
+//! and a line of what it took if the library was loaded, 1 and an error if not. Refuses: nothing.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gpu_agent::event::Pid;
+use gpu_agent::identity::Process;
+use gpu_agent::inject::Options;
+use gpu_agent::inject::door::{Door, Linux, RegisterSet, Stop, Tid, Until};
+use gpu_agent::inject::steps::Steps;
+
+/// The real door, up to one request.
+struct Mortal {
+    left: AtomicU64,
+}
+
+impl Mortal {
+    fn tick(&self) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+    }
+}
+
+impl Door for Mortal {
+    fn seize(&self, tid: Tid, lift_seccomp: bool) -> io::Result<()> {
+        self.tick();
+        Linux.seize(tid, lift_seccomp)
+    }
+
+    fn interrupt(&self, tid: Tid) -> io::Result<()> {
+        self.tick();
+        Linux.interrupt(tid)
+    }
+
+    fn resume(&self, tid: Tid, until: Until, signal: i32) -> io::Result<()> {
+        self.tick();
+        Linux.resume(tid, until, signal)
+    }
+
+    fn detach(&self, tid: Tid) -> io::Result<()> {
+        self.tick();
+        Linux.detach(tid)
+    }
+
+    fn stopped(&self, tid: Tid) -> io::Result<Option<Stop>> {
+        // Only the answers count: how often it is asked depends on chance.
+        let stopped = Linux.stopped(tid)?;
+        if stopped.is_some() {
+            self.tick();
+        }
+        Ok(stopped)
+    }
+
+    fn registers(&self, tid: Tid, set: RegisterSet, into: &mut [u8]) -> io::Result<usize> {
+        self.tick();
+        Linux.registers(tid, set, into)
+    }
+
+    fn set_registers(&self, tid: Tid, set: RegisterSet, from: &[u8]) -> io::Result<()> {
+        self.tick();
+        Linux.set_registers(tid, set, from)
+    }
+
+    fn signal_mask(&self, tid: Tid) -> io::Result<u64> {
+        self.tick();
+        Linux.signal_mask(tid)
+    }
+
+    fn set_signal_mask(&self, tid: Tid, mask: u64) -> io::Result<()> {
+        self.tick();
+        Linux.set_signal_mask(tid, mask)
+    }
+
+    fn signal(&self, pid: Pid, tid: Tid, signal: i32) -> io::Result<()> {
+        self.tick();
+        Linux.signal(pid, tid, signal)
+    }
+
+    fn read(&self, pid: Pid, address: u64, into: &mut [u8]) -> io::Result<usize> {
+        // Looks change nothing.
+        Linux.read(pid, address, into)
+    }
+
+    fn write(&self, pid: Pid, address: u64, from: &[u8]) -> io::Result<()> {
+        self.tick();
+        Linux.write(pid, address, from)
+    }
+
+    fn descriptor(&self, pid: Pid, number: u32) -> io::Result<File> {
+        self.tick();
+        Linux.descriptor(pid, number)
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = || arguments.next().expect("PID LIBRARY REQUEST");
+    let (pid, library, request): (u32, String, u64) =
+        (next().parse().expect("a pid"), next(), next().parse().expect("a number"));
+    let library = std::fs::read(library).expect("the library");
+    let process = Process::look_up(Pid(pid)).expect("the process");
+    let door = Mortal { left: AtomicU64::new(request) };
+    let outcome = Steps::new(&door, &process, Options::default()).run(&library);
+    match outcome {
+        Ok(injected) => println!("loaded: {injected:?}, {} requests", request.wrapping_sub(door.left.into_inner())),
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::exit(1);
+        }
+    }
+}
