@@ -97,20 +97,16 @@ impl Door for Mortal {
     }
 }
 
-fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let mut next = || arguments.next().expect("PID LIBRARY REQUEST");
-    let (pid, library, request): (u32, String, u64) =
-        (next().parse().expect("a pid"), next(), next().parse().expect("a number"));
-    let library = std::fs::read(library).expect("the library");
-    let process = Process::look_up(Pid(pid)).expect("the process");
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [pid, library, request] = arguments.as_slice() else {
+        return Err("arguments: PID LIBRARY REQUEST".into());
+    };
+    let request: u64 = request.parse()?;
+    let library = std::fs::read(library)?;
+    let process = Process::look_up(Pid(pid.parse()?))?;
     let door = Mortal { left: AtomicU64::new(request) };
-    let outcome = Steps::new(&door, &process, Options::default()).run(&library);
-    match outcome {
-        Ok(injected) => println!("loaded: {injected:?}, {} requests", request.wrapping_sub(door.left.into_inner())),
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::exit(1);
-        }
-    }
+    let injected = Steps::new(&door, &process, Options::default()).run(&library)?;
+    println!("loaded: {injected:?}, {} requests", request.wrapping_sub(door.left.into_inner()));
+    Ok(())
 }

@@ -206,6 +206,9 @@ pub enum Refusal {
         "it is linked statically, so no library can be loaded into it; only CUDA's entry points can be probed there"
     )]
     Static,
+    /// A program that has just begun.
+    #[error("it has just started and not loaded its C library yet; try again")]
+    Starting,
     /// musl.
     #[error(
         "its C library is musl, which NVIDIA's driver does not run on: is this the process that uses the GPU?"
@@ -286,7 +289,10 @@ impl Error {
                 | Self::NoThreadAtRest { .. }
                 | Self::Unresponsive { .. }
                 | Self::Slow { .. }
-                | Self::Refused { refusal: Refusal::Stopped | Refusal::Traced { .. }, .. }
+                | Self::Refused {
+                    refusal: Refusal::Stopped | Refusal::Starting | Refusal::Traced { .. },
+                    ..
+                }
         )
     }
 }

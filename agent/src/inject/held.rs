@@ -15,6 +15,8 @@ use zerocopy::IntoBytes;
 use super::Error;
 use super::arch::{Arch, Call, Frame, Gadgets, MAX_FRAME_BYTES};
 use super::door::{Door, RegisterSet, Stop, Tid, Until};
+use super::runtime::Runtime;
+use super::threads::Candidate;
 use crate::event::Pid;
 
 /// Longest wait for a thread to stop.
@@ -56,14 +58,17 @@ struct Saved<A: Arch> {
 }
 
 impl<'a, D: Door, A: Arch> Held<'a, D, A> {
-    /// Stops the thread. `None` if it is no longer at rest; it then runs on.
+    /// Stops the thread. `None` if it is no longer where it was seen at rest, or its process now runs another program; it
+    /// then runs on.
     pub fn stop(
         door: &'a D,
         pid: Pid,
-        tid: Tid,
-        gadgets: Gadgets,
+        candidate: Candidate,
+        runtime: &Runtime,
         lift_seccomp: bool,
     ) -> Result<Option<Self>, Error> {
+        let Candidate { tid, position, .. } = candidate;
+        let gadgets = runtime.gadgets;
         door.seize(tid, lift_seccomp).map_err(failed(pid, tid, "trace"))?;
         let since = Instant::now();
         let mut held = Self {
@@ -98,7 +103,10 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             tid,
             "read the registers of",
         ))?;
-        let resumable = (length == size_of::<A::Registers>()).then(|| A::resumable(&stopped)).flatten();
+        let is_there = length == size_of::<A::Registers>()
+            && A::position(&stopped) == position
+            && runtime.is_of(door, pid);
+        let resumable = is_there.then(|| A::resumable(&stopped)).flatten();
         let Some(registers) = resumable else {
             held.release()?;
             return Ok(None);
@@ -194,7 +202,10 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             if A::syscall_number(&registers) == A::NUMBERS.rt_sigreturn.cast_signed() {
                 self.inside = false;
                 let back = A::before_sigreturn(&registers, &self.gadgets);
-                return self.set(RegisterSet::General, back.as_bytes());
+                self.set(RegisterSet::General, back.as_bytes())?;
+                // Out of the call that it was about to make.
+                self.resume(Until::Syscall, 0)?;
+                return self.border();
             }
             self.resume(Until::Syscall, 0)?;
             self.border()?;

@@ -17,6 +17,8 @@ use crate::symbols::{Cache, Image, ImageError, Machine, Pattern};
 
 /// Most bytes of code that are looked through for gadgets; glibc has 1.5 MiB.
 const MAX_CODE_BYTES: u64 = 16 << 20;
+/// Bytes of code that are compared before it is used.
+const MARK_BYTES: usize = 16;
 /// `RTLD_NOW`.
 const RTLD_NOW: u64 = 2;
 /// `__RTLD_DLOPEN`, without which `__libc_dlopen_mode` takes the call for one of the C library's own.
@@ -66,6 +68,8 @@ pub struct Runtime {
     pub gadgets: Gadgets,
     /// Code of the allocator and of the dynamic linker, in which no thread is borrowed.
     pub forbidden: Vec<Range<u64>>,
+    /// The first bytes of all that is used: another program, after an exec, has others there.
+    marks: Vec<(u64, [u8; MARK_BYTES])>,
 }
 
 /// A library, and what of it is looked up.
@@ -91,7 +95,9 @@ impl Runtime {
                 || name.starts_with("libdl-")
         };
         let libc = files.iter().find(|file| is_libc(&name(file)));
-        let libc = libc.ok_or_else(|| refused(Refusal::Static))?;
+        let is_starting = files.iter().any(|file| is_linker(&name(file)));
+        let libc =
+            libc.ok_or_else(|| refused(if is_starting { Refusal::Starting } else { Refusal::Static }))?;
         let mut libraries = Vec::new();
         for mapped in files.iter().filter(|file| is_part(&name(file))) {
             let image = Image::open(&mapped.path, Arc::clone(&mapped.shown))
@@ -119,11 +125,27 @@ impl Runtime {
             pthread_detach: needed("pthread_detach", pthread_detach)?,
             munmap: needed("munmap", munmap)?,
         };
-        Ok(Self {
-            functions,
-            pthread_create: needed("pthread_create", pthread_create)?,
-            gadgets: gadgets::<D, A>(door, pid, libc)?,
-            forbidden: forbidden(&libraries, files, &name, pid)?,
+        let pthread_create = needed("pthread_create", pthread_create)?;
+        let gadgets = gadgets::<D, A>(door, pid, libc)?;
+        let marked = [gadgets.syscall, gadgets.sigreturn, pthread_create, functions.dlopen];
+        let mark = |address: u64| {
+            let mut bytes = [0; MARK_BYTES];
+            door.read(pid, address, &mut bytes).map(|_| (address, bytes))
+        };
+        let marks = marked
+            .into_iter()
+            .map(mark)
+            .collect::<Result<_, _>>()
+            .map_err(|source| Error::Memory { pid, what: "read the C library", source })?;
+        let forbidden = forbidden(&libraries, files, &name, pid)?;
+        Ok(Self { functions, pthread_create, gadgets, forbidden, marks })
+    }
+
+    /// Whether `pid` still runs the program that this was found in.
+    pub fn is_of<D: Door>(&self, door: &D, pid: Pid) -> bool {
+        self.marks.iter().all(|(address, expected)| {
+            let mut bytes = [0; MARK_BYTES];
+            door.read(pid, *address, &mut bytes).is_ok() && bytes == *expected
         })
     }
 }
@@ -159,6 +181,11 @@ impl Library<'_> {
     }
 }
 
+/// Whether this is glibc's dynamic linker.
+fn is_linker(name: &str) -> bool {
+    name.starts_with("ld-linux") || name.starts_with("ld-2.")
+}
+
 /// The code of the dynamic linker, and of the C library's allocator.
 fn forbidden(
     libraries: &[Library<'_>],
@@ -168,7 +195,7 @@ fn forbidden(
 ) -> Result<Vec<Range<u64>>, Error> {
     let mut ranges: Vec<_> = files
         .iter()
-        .filter(|file| name(file).starts_with("ld-linux") || name(file).starts_with("ld-2."))
+        .filter(|file| is_linker(&name(file)))
         .flat_map(|file| &file.ranges)
         .map(|range| range.start..range.end)
         .collect();

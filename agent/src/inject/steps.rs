@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::arch::{Arch, Native};
-use super::door::{Door, Tid};
+use super::door::Door;
 use super::held::Held;
 use super::mailbox::{Mailbox, PAGE_BYTES, Progress};
 use super::runtime::Runtime;
-use super::threads::{self, Memory};
+use super::threads::{self, Candidate, Memory};
 use super::{Error, Injected, Options, checks};
 use crate::capability::Capabilities;
 use crate::event::Pid;
@@ -74,8 +74,10 @@ impl<'a, D: Door> Steps<'a, D> {
         let pid = self.process.pid;
         self.lift_seccomp = checks::check(self.process)? && Capabilities::own().sys_admin;
         let files = process::mapped(pid).map_err(|source| Error::Mappings { pid, source })?;
-        let runtime = Runtime::find::<D, Native>(self.door, pid, &files)?;
+        let runtime = Runtime::find::<D, Native>(self.door, pid, &files);
+        // What was found in a process that is no more says nothing.
         self.is_still_itself()?;
+        let runtime = runtime?;
         let (descriptor, file) = self.memory_file(&runtime)?;
         let outcome = Layout::write(&file, library, pid)
             .and_then(|layout| Ok((layout, self.start_thread(&runtime, descriptor, &file, layout)?)));
@@ -172,7 +174,7 @@ impl<'a, D: Door> Steps<'a, D> {
         loop {
             let memory = Memory { anonymous: anonymous(pid)?, forbidden: runtime.forbidden.clone() };
             for candidate in threads::candidates::<D, Native>(self.door, pid, &memory)? {
-                match self.stop(candidate.tid, runtime) {
+                match self.stop(candidate, runtime) {
                     Ok(Some(held)) => return Ok(held),
                     // It has left its call, or ended; another may do.
                     Ok(None) => {}
@@ -189,11 +191,11 @@ impl<'a, D: Door> Steps<'a, D> {
         }
     }
 
-    fn stop(&self, tid: Tid, runtime: &Runtime) -> Result<Option<Borrowed<'a, D>>, Error> {
+    fn stop(&self, candidate: Candidate, runtime: &Runtime) -> Result<Option<Borrowed<'a, D>>, Error> {
         let pid = self.process.pid;
-        match Held::stop(self.door, pid, tid, runtime.gadgets, self.lift_seccomp) {
+        match Held::stop(self.door, pid, candidate, runtime, self.lift_seccomp) {
             // Who came first is told from what else forbids it.
-            Err(error @ Error::Trace { .. }) => match checks::Status::read(Pid(tid.0))?.refusal() {
+            Err(error @ Error::Trace { .. }) => match checks::Status::read(Pid(candidate.tid.0))?.refusal() {
                 Some(refusal) => Err(Error::Refused { pid, refusal }),
                 None => Err(error),
             },

@@ -27,6 +27,8 @@ pub struct Candidate {
     pub rest: Rest,
     /// It.
     pub tid: Tid,
+    /// Stack pointer and program counter, by which it is known to be where it was.
+    pub position: (u64, u64),
 }
 
 /// What of a process's memory matters to the choice.
@@ -49,8 +51,8 @@ pub fn candidates<D: Door, A: Arch>(door: &D, pid: Pid, memory: &Memory) -> Resu
             // A thread may end between two looks.
             let line = fs::read_to_string(format!("/proc/{pid}/task/{}/syscall", tid.0)).ok()?;
             let rest = rest_of::<A>(&line, memory)?;
-            let (stack, _) = position(&line)?;
-            may_be_borrowed(door, pid, stack, memory).then_some(Candidate { rest, tid })
+            let position = position(&line)?;
+            may_be_borrowed(door, pid, position.0, memory).then_some(Candidate { rest, tid, position })
         })
         .collect();
     found.sort_unstable();
