@@ -13,6 +13,8 @@ use crate::{bench, config};
 mod attach;
 mod display;
 mod error;
+mod follow;
+mod hand_over;
 mod inject;
 mod run;
 mod session;
@@ -38,6 +40,10 @@ enum Command {
     Run(run::Arguments),
     /// Reports on processes that run already; loads the shim into those that lack it.
     Attach(attach::Arguments),
+    /// Has the shim of a process let go of CUPTI, whichever agent armed it, until somebody attaches again.
+    Detach(hand_over::Detach),
+    /// Lends CUPTI of a process to another profiler, and takes it back.
+    Yield(hand_over::Yield),
     /// Runs the bundled kernels bare, with the shim dormant and with it armed, and prints what it costs.
     Bench(bench::Arguments),
 }
@@ -64,6 +70,8 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::execute(arguments),
             Command::Attach(arguments) => attach::execute(arguments),
+            Command::Detach(arguments) => hand_over::detach(&arguments),
+            Command::Yield(arguments) => hand_over::yield_for_a_while(&arguments),
             Command::Bench(arguments) => bench::execute(arguments),
         }
     }

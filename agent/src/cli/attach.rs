@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use super::follow::Follower;
 use super::session::Session;
 use super::{Common, Error, display, inject};
 use crate::config::value::Millis;
@@ -23,8 +24,11 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Process to report on; may be given several times.
-    #[arg(long, required = true, value_name = "PID")]
+    #[arg(long, required_unless_present = "all", value_name = "PID")]
     pid: Vec<u32>,
+    /// Report on every CUDA process of this host, those that run and those that come.
+    #[arg(long)]
+    all: bool,
     /// Detach after this long.
     #[arg(long, visible_alias = "detach-after", value_name = "TIME")]
     duration: Option<Millis>,
@@ -43,7 +47,9 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
     for &pid in &arguments.pid {
         attach(&session, Pid(pid), &arguments)?;
     }
+    let follower = arguments.all.then(|| Follower::start(&session, arguments.loading.clone())).transpose()?;
     let stop = session.runtime.block_on(until_end(&session, &arguments))?;
+    drop(follower);
     info!(reason = stop, "stopping");
     let outcome = session.finish();
     display::report(&outcome);
@@ -53,8 +59,11 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
 fn attach(session: &Session, pid: Pid, arguments: &Arguments) -> Result<(), Error> {
     let deadline = Instant::now() + arguments.wait.duration();
     loop {
-        let attached = inject::find(pid, &arguments.loading)
-            .and_then(|opened| session.pipeline.attach(opened, false).map_err(Error::from));
+        let attached = inject::find(pid, &arguments.loading).and_then(|opened| {
+            // Who asks for this very process takes back what `detach` wished.
+            opened.control.set_yield(false);
+            session.pipeline.attach(opened, false).map_err(Error::from)
+        });
         match attached {
             Ok(_) => return Ok(()),
             Err(error) if error.may_pass() && Instant::now() < deadline => {
@@ -85,7 +94,7 @@ async fn until_end(session: &Session, arguments: &Arguments) -> Result<&'static 
             _ = terminate.recv() => return Ok("terminated"),
             () = over => return Ok("the duration is over"),
             _ = tables.tick(), if arguments.common.table => display::show(&session.table()),
-            _ = looks.tick() => {
+            _ = looks.tick(), if !arguments.all => {
                 let ended = |target: &pipeline::TargetStatus| target.state == pipeline::State::Ended;
                 if session.pipeline.shared().registry().targets().iter().all(ended) {
                     return Ok("all targets have ended");

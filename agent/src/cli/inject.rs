@@ -27,7 +27,7 @@ enum Wish {
 }
 
 /// Options of commands that load the shim.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Loading {
     /// Whether to load the shim into a process that runs without it.
     #[arg(long, value_enum, default_value = "auto", value_name = "WISH")]
