@@ -15,14 +15,19 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+mod aarch64;
 mod x86_64;
 
+pub use self::aarch64::Aarch64;
 pub use self::x86_64::X86_64;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, PAGE_BYTES};
 
 /// The processor that this agent runs on.
 #[cfg(target_arch = "x86_64")]
 pub type Native = X86_64;
+/// The processor that this agent runs on.
+#[cfg(target_arch = "aarch64")]
+pub type Native = Aarch64;
 
 /// Longest frame: all of an AVX-512 and AMX state, and 1 KiB for the rest.
 pub const MAX_FRAME_BYTES: usize = 16 << 10;
@@ -51,7 +56,7 @@ pub enum Rest {
     Endless,
     /// With a time-out, which Linux restarts with what is left of it.
     Timed,
-    /// Linux ends it with `EINTR` when its thread is stopped; the agent starts it again, with its whole time-out.
+    /// Linux does not restart it, or not with what is left of its time-out; the agent starts it again, with all of it.
     Fragile,
 }
 
@@ -91,6 +96,8 @@ pub trait Arch {
 
     /// Number of the regset with floating point and vectors.
     const VECTOR_SET: i32;
+    /// Number of the regset with the number of the system call, where that is none of the general registers.
+    const SYSCALL_SET: Option<i32>;
     /// Bytes below the stack pointer that belong to the running function.
     const RED_ZONE_BYTES: u64;
     /// Its system calls.
@@ -108,9 +115,10 @@ pub trait Arch {
     fn syscall_outcome(registers: &Self::Registers) -> i64;
     /// Number of the system call that the thread is about to enter, or has left.
     fn syscall_number(registers: &Self::Registers) -> i64;
-    /// The state that Linux is to restore when the agent lets the thread go, if it may be borrowed: it is in a system call
-    /// that Linux or, by going back one instruction, the agent starts again.
-    fn resumable(stopped: &Self::Registers) -> Option<Self::Registers>;
+    /// The state that Linux is to restore when the agent lets the thread go, if it may be borrowed: it is in the system call in
+    /// which it was seen at `position` (stack pointer and program counter), and Linux or, by going back one instruction,
+    /// the agent starts that again.
+    fn resumable(stopped: &Self::Registers, position: (u64, u64)) -> Option<Self::Registers>;
     /// The frame that brings a thread with this state back, written so that the stack pointer at a call is `Frame::address`
     /// and all of it lies below `top`.
     fn frame(state: &Self::Registers, vector: &[u8], signal_mask: u64, gadgets: &Gadgets, top: u64) -> Frame;
@@ -124,4 +132,4 @@ pub trait Arch {
     fn code() -> &'static [u8];
 }
 
-const _: () = assert!(size_of::<Mailbox>() <= 4096);
+const _: () = assert!(size_of::<Mailbox>() as u64 <= PAGE_BYTES);

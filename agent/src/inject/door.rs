@@ -44,15 +44,15 @@ pub enum Until {
 pub enum RegisterSet {
     /// `NT_PRSTATUS`.
     General,
-    /// Floating point and vectors; the number is the architecture's.
-    Vector(c_int),
+    /// One that the architecture knows by this number.
+    Other(c_int),
 }
 
 impl RegisterSet {
     fn number(self) -> c_int {
         match self {
             Self::General => libc::NT_PRSTATUS,
-            Self::Vector(number) => number,
+            Self::Other(number) => number,
         }
     }
 }

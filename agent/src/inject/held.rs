@@ -103,10 +103,8 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             tid,
             "read the registers of",
         ))?;
-        let is_there = length == size_of::<A::Registers>()
-            && A::position(&stopped) == position
-            && runtime.is_of(door, pid);
-        let resumable = is_there.then(|| A::resumable(&stopped)).flatten();
+        let is_known = length == size_of::<A::Registers>() && runtime.is_of(door, pid);
+        let resumable = is_known.then(|| A::resumable(&stopped, position)).flatten();
         let Some(registers) = resumable else {
             held.release()?;
             return Ok(None);
@@ -119,7 +117,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
     fn borrow(&mut self, registers: A::Registers) -> Result<(), Error> {
         let (door, pid, tid) = (self.door, self.pid, self.tid);
         let mut vector = vec![0; MAX_FRAME_BYTES];
-        let length = door.registers(tid, RegisterSet::Vector(A::VECTOR_SET), &mut vector).map_err(failed(
+        let length = door.registers(tid, RegisterSet::Other(A::VECTOR_SET), &mut vector).map_err(failed(
             pid,
             tid,
             "read the vector registers of",
@@ -203,6 +201,9 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
                 self.inside = false;
                 let back = A::before_sigreturn(&registers, &self.gadgets);
                 self.set(RegisterSet::General, back.as_bytes())?;
+                if let Some(set) = A::SYSCALL_SET {
+                    self.set(RegisterSet::Other(set), &(-1_i32).to_ne_bytes())?;
+                }
                 // Out of the call that it was about to make.
                 self.resume(Until::Syscall, 0)?;
                 return self.border();
@@ -233,7 +234,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         }
         // A thread inside of a function comes back by itself once that has ended.
         if let Some(saved) = saved.filter(|_| !self.inside) {
-            self.set(RegisterSet::Vector(A::VECTOR_SET), &saved.vector)?;
+            self.set(RegisterSet::Other(A::VECTOR_SET), &saved.vector)?;
             self.door.set_signal_mask(self.tid, saved.signal_mask).map_err(failed(
                 self.pid,
                 self.tid,

@@ -18,8 +18,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::runtime::Functions;
 
-/// Size of a page, as far as this layout goes; both processors' smallest, and Linux rounds up what is mapped.
-pub const PAGE_BYTES: u64 = 4096;
+/// Size of a page, as far as this layout goes: the largest that Linux uses on either processor.
+pub const PAGE_BYTES: u64 = 64 << 10;
 /// Name of the function that gives a process its shim.
 const ENTRY: &[u8] = b"InitializeInjection\0";
 
@@ -54,10 +54,10 @@ const _: () = {
     assert!(offset_of!(Mailbox, path_address) == 8);
     assert!(offset_of!(Mailbox, entry_address) == 16);
     assert!(offset_of!(Mailbox, functions) == 24);
-    assert!(offset_of!(Mailbox, code_address) == 72);
-    assert!(offset_of!(Mailbox, own_address) == 80);
-    assert!(offset_of!(Mailbox, message) == 184);
-    assert!(size_of::<Mailbox>() == 440);
+    assert!(offset_of!(Mailbox, code_address) == 80);
+    assert!(offset_of!(Mailbox, own_address) == 88);
+    assert!(offset_of!(Mailbox, message) == 192);
+    assert!(size_of::<Mailbox>() == 448);
 };
 
 /// How far the thread is.

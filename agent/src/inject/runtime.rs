@@ -28,8 +28,9 @@ const ALLOCATOR: [&str; 8] =
     ["malloc", "calloc", "realloc", "free", "memalign", "posix_memalign", "aligned_alloc", "malloc_trim"];
 
 /// What is looked up.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "pthread_create",
+    "pthread_self",
     "pthread_detach",
     "munmap",
     "dlopen",
@@ -51,6 +52,8 @@ pub struct Functions {
     pub dlsym: u64,
     /// `dlerror`; 0 if there is none.
     pub dlerror: u64,
+    /// `pthread_self`.
+    pub pthread_self: u64,
     /// `pthread_detach`.
     pub pthread_detach: u64,
     /// `munmap`.
@@ -111,8 +114,17 @@ impl Runtime {
             let library = libc.shown.to_string();
             found.ok_or_else(|| refused(Refusal::NoSymbol { library, symbol: name }))
         };
-        let [pthread_create, pthread_detach, munmap, dlopen, dlsym, dlerror, old_dlopen, old_dlsym] =
-            find(pid, &libraries, &NAMES)?;
+        let [
+            pthread_create,
+            pthread_self,
+            pthread_detach,
+            munmap,
+            dlopen,
+            dlsym,
+            dlerror,
+            old_dlopen,
+            old_dlsym,
+        ] = find(pid, &libraries, &NAMES)?;
         let (dlopen, dlopen_flags) = match dlopen {
             Some(address) => (address, RTLD_NOW),
             None => (needed("dlopen", old_dlopen)?, RTLD_NOW | RTLD_DLOPEN),
@@ -122,6 +134,7 @@ impl Runtime {
             dlopen_flags,
             dlsym: needed("dlsym", dlsym.or(old_dlsym))?,
             dlerror: dlerror.unwrap_or(0),
+            pthread_self: needed("pthread_self", pthread_self)?,
             pthread_detach: needed("pthread_detach", pthread_detach)?,
             munmap: needed("munmap", munmap)?,
         };

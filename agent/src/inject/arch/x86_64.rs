@@ -114,6 +114,7 @@ impl Arch for X86_64 {
 
     /// `NT_X86_XSTATE`.
     const VECTOR_SET: i32 = 0x202;
+    const SYSCALL_SET: Option<i32> = None;
     const RED_ZONE_BYTES: u64 = 128;
     const NUMBERS: Numbers = Numbers {
         memfd_create: 319,
@@ -175,9 +176,9 @@ impl Arch for X86_64 {
         registers.orig_rax.cast_signed()
     }
 
-    fn resumable(stopped: &Registers) -> Option<Registers> {
+    fn resumable(stopped: &Registers, position: (u64, u64)) -> Option<Registers> {
         let outcome = stopped.rax.cast_signed();
-        if stopped.orig_rax.cast_signed() < 0 {
+        if stopped.orig_rax.cast_signed() < 0 || Self::position(stopped) != position {
             return None;
         }
         if RESTART.contains(&outcome) {

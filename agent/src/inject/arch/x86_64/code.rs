@@ -20,8 +20,9 @@ core::arch::global_asm!(
     "    push rbx",
     "    mov rbx, rdi",
     "    mov dword ptr [rbx + {progress}], {started}",
-    // Nobody joins this thread. The word at fs:16 is pthread_self().
-    "    mov rdi, qword ptr fs:[16]",
+    // Nobody joins this thread.
+    "    call qword ptr [rbx + {pthread_self}]",
+    "    mov rdi, rax",
     "    call qword ptr [rbx + {pthread_detach}]",
     "    mov rdi, qword ptr [rbx + {path_address}]",
     "    mov rsi, qword ptr [rbx + {dlopen_flags}]",
@@ -77,6 +78,7 @@ core::arch::global_asm!(
     dlopen_flags = const FUNCTIONS + offset_of!(Functions, dlopen_flags),
     dlsym = const FUNCTIONS + offset_of!(Functions, dlsym),
     dlerror = const FUNCTIONS + offset_of!(Functions, dlerror),
+    pthread_self = const FUNCTIONS + offset_of!(Functions, pthread_self),
     pthread_detach = const FUNCTIONS + offset_of!(Functions, pthread_detach),
     munmap = const FUNCTIONS + offset_of!(Functions, munmap),
     code_address = const offset_of!(Mailbox, code_address),

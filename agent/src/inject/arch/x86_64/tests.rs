@@ -21,6 +21,11 @@ fn stopped(number: u64, outcome: i64) -> Registers {
     }
 }
 
+/// As a thread that was seen where it is.
+fn resumable(stopped: &Registers) -> Option<Registers> {
+    X86_64::resumable(stopped, X86_64::position(stopped))
+}
+
 /// A state of `length` bytes with these features in use.
 fn vector(length: usize, in_use: u64) -> Vec<u8> {
     let mut bytes = vec![0x5a; length];
@@ -37,21 +42,26 @@ fn read_frame(frame: &Frame) -> SignalFrame {
 fn a_call_that_linux_restarts_is_left_to_linux() {
     for outcome in [-512, -513, -514, -516] {
         let registers = stopped(7, outcome);
-        assert_eq!(X86_64::resumable(&registers), Some(registers), "{outcome}");
+        assert_eq!(resumable(&registers), Some(registers), "{outcome}");
     }
 }
 
 #[test]
 fn a_call_that_linux_gives_up_is_started_again_by_going_back_one_instruction() {
-    let again = X86_64::resumable(&stopped(232, EINTR)).unwrap();
+    let again = resumable(&stopped(232, EINTR)).unwrap();
     assert_eq!((again.rax, again.rip, again.orig_rax), (232, 0x7f00_0000_3000, u64::MAX));
 }
 
 #[test]
 fn a_thread_outside_of_a_call_or_after_it_is_not_borrowed() {
-    assert_eq!(X86_64::resumable(&stopped(u64::MAX, -512)), None, "runs");
-    assert_eq!(X86_64::resumable(&stopped(0, 17)), None, "has read 17 bytes");
-    assert_eq!(X86_64::resumable(&stopped(0, -9)), None, "has failed");
+    assert_eq!(resumable(&stopped(u64::MAX, -512)), None, "runs");
+    assert_eq!(resumable(&stopped(0, 17)), None, "has read 17 bytes");
+    assert_eq!(resumable(&stopped(0, -9)), None, "has failed");
+    assert_eq!(
+        X86_64::resumable(&stopped(7, -512), (0x7ffd_0001_0000, 0x4000)),
+        None,
+        "in another call by now"
+    );
 }
 
 #[test]
