@@ -8,7 +8,8 @@
 //!                                         │   one a device ├► Timed       paged attention, cache update, graphs
 //!                                         │                ├► Transfer    copies by direction, memsets
 //!                                         │                └► MemoryUse   by kind
-//!                                         └► HostSeries ────► API calls, errors, waits, CUPTI's overhead
+//!                                         ├► HostSeries ────► API calls, errors, waits, CUPTI's overhead
+//!                                         └► OpSeries ──────► probed calls by probe, tensors by name
 //! ```
 
 use std::collections::BTreeMap;
@@ -26,9 +27,11 @@ pub mod histogram;
 mod host;
 mod limits;
 pub mod occupancy;
+mod ops;
 mod scope;
 pub mod snapshot;
 mod target;
+mod timed;
 mod units;
 
 use allocations::Allocations;
@@ -38,6 +41,7 @@ use target::TargetSeries;
 use units::Units;
 
 pub use limits::Limits;
+pub use ops::Latest;
 pub use scope::Process;
 
 /// All series.
@@ -90,6 +94,25 @@ impl Aggregator {
         if let Some(series) = self.targets.get_mut(&target) {
             series.add_name(id, name);
         }
+    }
+
+    /// Whether the target's GPU records flow: executions are counted by them then, else by calls of entry points.
+    pub fn set_gpu_records(&mut self, target: TargetId, flow: bool) {
+        if let Some(series) = self.targets.get_mut(&target) {
+            series.set_gpu_records(flow);
+        }
+    }
+
+    /// Whether the target's device is simulated, if that was not known when it was added.
+    pub fn set_simulated(&mut self, target: TargetId, simulated: bool) {
+        if let Some(series) = self.targets.get_mut(&target) {
+            series.set_simulated(simulated);
+        }
+    }
+
+    /// What the tensors of each probe's latest call looked like.
+    pub fn latest_tensors(&self) -> impl Iterator<Item = Latest> {
+        self.targets.values().flat_map(TargetSeries::latest_tensors)
     }
 
     /// Takes one event.

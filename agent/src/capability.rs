@@ -1,4 +1,4 @@
-//! What this process may do: the capabilities that attaching to other users' processes takes.
+//! What this process may do: the capabilities that attaching to other users' processes and loading BPF programs takes.
 //!
 //! Enters: `/proc/self/status`. Leaves: yes or no by capability, and the words for a user. Refuses: to try things out:
 //! a look is enough.
@@ -6,6 +6,8 @@
 /// Bits of `CapEff`, from `linux/capability.h`.
 const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
 const CHECKPOINT_RESTORE: u32 = 40;
 
 /// The capabilities that matter here.
@@ -17,6 +19,10 @@ pub struct Capabilities {
     pub map_files: bool,
     /// Lifting and reading the seccomp filters of other processes (`CAP_SYS_ADMIN`).
     pub sys_admin: bool,
+    /// Loading BPF programs and creating maps (`CAP_BPF`, from Linux 5.8, or `CAP_SYS_ADMIN`).
+    pub bpf: bool,
+    /// BPF programs that read memory, and uprobes (`CAP_PERFMON`, from Linux 5.8, or `CAP_SYS_ADMIN`).
+    pub perfmon: bool,
 }
 
 impl Capabilities {
@@ -35,6 +41,8 @@ impl Capabilities {
             sys_ptrace: has(SYS_PTRACE),
             map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN),
             sys_admin: has(SYS_ADMIN),
+            bpf: has(BPF) || has(SYS_ADMIN),
+            perfmon: has(PERFMON) || has(SYS_ADMIN),
         }
     }
 
@@ -46,6 +54,17 @@ impl Capabilities {
             (true, false) => "CAP_CHECKPOINT_RESTORE",
             (false, true) => "CAP_SYS_PTRACE",
             (false, false) => "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+        }
+    }
+
+    /// What to give the agent so that it can load BPF programs and attach them; empty if it has all of it.
+    #[must_use]
+    pub fn missing_for_bpf(&self) -> &'static str {
+        match (self.bpf, self.perfmon) {
+            (true, true) => "",
+            (true, false) => "CAP_PERFMON",
+            (false, true) => "CAP_BPF",
+            (false, false) => "CAP_BPF and CAP_PERFMON",
         }
     }
 }
@@ -62,6 +81,16 @@ mod tests {
         assert_eq!(of("0000000000080000").missing(), "CAP_CHECKPOINT_RESTORE");
         assert_eq!(of("0000000000200000").missing(), "CAP_SYS_PTRACE", "CAP_SYS_ADMIN opens map_files too");
         assert_eq!(of("nonsense").missing(), "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE");
+    }
+
+    #[test]
+    fn what_bpf_takes_is_told_apart_from_what_attaching_takes() {
+        let of = |bits: &str| Capabilities::parse(&format!("CapEff:\t{bits}\n"));
+        assert_eq!(of("0000000000000000").missing_for_bpf(), "CAP_BPF and CAP_PERFMON");
+        assert_eq!(of("0000008000000000").missing_for_bpf(), "CAP_PERFMON");
+        assert_eq!(of("0000004000000000").missing_for_bpf(), "CAP_BPF");
+        assert_eq!(of("000000c000000000").missing_for_bpf(), "");
+        assert_eq!(of("0000000000200000").missing_for_bpf(), "", "CAP_SYS_ADMIN is both");
     }
 
     #[test]

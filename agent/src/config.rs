@@ -26,6 +26,9 @@ pub struct Options {
     /// `[collect]`
     #[command(flatten, next_help_heading = "Collecting")]
     pub collect: pipeline::options::Options,
+    /// `[probes]`
+    #[command(flatten, next_help_heading = "Probes")]
+    pub probes: pipeline::probe_options::Options,
     /// `[resource]`
     #[command(flatten, next_help_heading = "Resource")]
     pub resource: export::resource::Options,
@@ -44,6 +47,7 @@ impl Options {
     /// All tables, in the order of the documentation.
     pub const TABLES: &'static [option::Table] = &[
         pipeline::options::Options::TABLE,
+        pipeline::probe_options::Options::TABLE,
         export::resource::Options::TABLE,
         export::prometheus::Options::TABLE,
         export::otlp::Options::TABLE,
@@ -55,6 +59,7 @@ impl Options {
     pub fn or(self, lower: Self) -> Self {
         Self {
             collect: self.collect.or(lower.collect),
+            probes: self.probes.or(lower.probes),
             resource: self.resource.or(lower.resource),
             prometheus: self.prometheus.or(lower.prometheus),
             otlp: self.otlp.over(lower.otlp),
@@ -66,6 +71,7 @@ impl Options {
     fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             collect: pipeline::options::Options::default(),
+            probes: pipeline::probe_options::Options::default(),
             resource: export::resource::Options::from_otel(variable),
             prometheus: export::prometheus::Options::from_otel(variable),
             otlp: export::otlp::Options::from_otel(variable),

@@ -46,6 +46,11 @@ ids! {
     NameId(u32)
 }
 
+impl DeviceId {
+    /// Where the source of an event does not know the device: probes see a call, not which device is current.
+    pub const UNKNOWN: Self = Self(u32::MAX);
+}
+
 /// A device's UUID, shown as `GPU-xxxxxxxx-xxxx-…`, as nvidia-smi and NVML do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct DeviceUuid(pub [u8; 16]);
@@ -276,10 +281,15 @@ pub struct Memory {
     pub is_allocation: bool,
     /// Kind of memory.
     pub memory: MemoryKind,
-    /// Address.
+    /// Address, or [`Memory::NO_ADDRESS`].
     pub address: u64,
     /// Bytes.
     pub size_bytes: u64,
+}
+
+impl Memory {
+    /// Where the source of an event does not know the address: probes do not see what an allocation was given.
+    pub const NO_ADDRESS: u64 = 0;
 }
 
 /// A finished CUDA API call: host time.
@@ -503,7 +513,7 @@ pub enum OpEnd {
     Returned,
     /// Its frame is gone without a return: an exception or `longjmp` left it, or its thread ended. No duration.
     Unwound,
-    /// Only the entry is probed. No duration.
+    /// Only the entry was seen: the return is not probed, or records were lost meanwhile. No duration.
     EntryOnly,
 }
 
@@ -529,6 +539,12 @@ impl Op {
     #[must_use]
     pub fn duration_ns(&self) -> Option<u64> {
         (self.end == OpEnd::Returned).then(|| self.interval.duration_ns())
+    }
+
+    /// One of its values.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&FieldValue> {
+        self.fields.iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
     }
 }
 
@@ -558,4 +574,26 @@ pub enum FieldValue {
     Boolean(bool),
     /// Text, as far as it was read.
     Text(Arc<str>),
+}
+
+impl FieldValue {
+    /// Its 64 bits, where it is a whole number.
+    #[must_use]
+    pub fn bits(&self) -> Option<u64> {
+        match self {
+            Self::Integer(number) => Some(number.cast_unsigned()),
+            Self::Unsigned(number) => Some(*number),
+            Self::Number(_) | Self::Boolean(_) | Self::Text(_) => None,
+        }
+    }
+
+    /// A count: a whole number that is not negative.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Self::Integer(number) => u64::try_from(*number).ok(),
+            Self::Unsigned(number) => Some(*number),
+            Self::Number(_) | Self::Boolean(_) | Self::Text(_) => None,
+        }
+    }
 }

@@ -113,6 +113,14 @@ impl Process {
         self
     }
 
+    /// Which program it runs now; `None` where that may not be seen, or it has ended.
+    #[must_use]
+    pub fn program(&self) -> Option<Program> {
+        let stat = read(self.pid, "stat").ok()?;
+        let start_stack = stat_field(&stat, 28).filter(|address| *address != 0)?;
+        Some(Program { start_stack })
+    }
+
     /// Whether it has ended. A process that was replaced by `exec` has not.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -128,15 +136,28 @@ impl Process {
     }
 }
 
+/// Tells a process's program from one that `exec` puts in its place, even the same file's: each has a stack of its own, at a random
+/// address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program {
+    /// Address of the bottom of the stack (`/proc/PID/stat`, field 28).
+    start_stack: u64,
+}
+
 /// The start time of `pid`, clock ticks since boot (`/proc/PID/stat`, field 22).
 pub fn start_time_ticks(pid: Pid) -> Result<u64, IdentityError> {
     let stat = read(pid, "stat")?;
-    // The second field is the name in parentheses, which may contain anything, parentheses too.
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    after_name.split_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(|| {
+    stat_field(&stat, 22).ok_or_else(|| {
         let source = io::Error::new(io::ErrorKind::InvalidData, "no start time in it");
         IdentityError::Proc { path: format!("/proc/{pid}/stat"), source }
     })
+}
+
+/// A field of `/proc/PID/stat` by its number in proc(5), from 3 on.
+fn stat_field(stat: &str, number: usize) -> Option<u64> {
+    // The second field is the name in parentheses, which may contain anything, parentheses too.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 /// File name of the executable; where that may not be read, the name of the process (15 bytes at most).
@@ -198,6 +219,27 @@ mod tests {
         assert!(matches!(Process::look_up(process.pid), Err(IdentityError::Ended(_))));
         child.wait().unwrap();
         assert!(matches!(Process::look_up(process.pid), Err(IdentityError::NoSuchProcess(_))));
+    }
+
+    #[test]
+    fn a_program_is_told_from_the_same_one_run_anew() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "read line; exec sh -c 'read line'"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let process = Process::look_up(Pid(child.id())).unwrap();
+        // None while its stack is being made.
+        let before = std::iter::repeat_with(|| process.program()).find(Option::is_some).flatten();
+        assert_eq!(process.program(), before);
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"\n").unwrap();
+        while process.program() == before {
+            std::thread::yield_now();
+        }
+        assert!(!process.has_ended());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(process.program(), None);
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub mod classes;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod correlate;
 pub mod cuda;
 pub mod decode;
 pub mod demangle;

@@ -1,10 +1,11 @@
 //! The agent at work: one thread that owns the targets, and what the rest of the agent sees of it.
 //!
-//! Enters: opened targets ([`Pipeline::attach`]). Leaves: snapshots, names, health; events to the sink. Refuses: to let
+//! Enters: opened targets ([`Pipeline::attach`]), processes to probe ([`Pipeline::probe`]). Leaves: snapshots, names, health; events to the sink. Refuses: to let
 //! anybody slow it down: snapshots hold the aggregate's lock for as long as they copy, sinks get what fits their queue.
 //!
 //! The thread sleeps between looks into the rings, 5 to 50 ms by how full they were. Each second it renews the leases, looks
-//! whether targets still run, reads the clocks and brings the bandwidths up to date.
+//! whether targets still run, reads the clocks and brings the bandwidths up to date. A second thread finds out what can be
+//! probed, because looking for symbols takes long.
 
 use std::io;
 use std::sync::mpsc;
@@ -15,19 +16,28 @@ use std::time::Duration;
 use crate::aggregate::{Aggregator, Limits};
 use crate::classes::Classifier;
 use crate::clock::{Anchor, Clock};
-use crate::event::TargetId;
+use crate::event::{Pid, TargetId};
 use crate::export::{EventSender, ExportStats};
-use crate::health::Board;
+use crate::health::{Board, Status};
+use crate::identity::Process;
+use crate::probes::resolve;
 use crate::source::cupti::{AttachError, Lease, Opened};
+use crate::source::ebpf;
+use crate::symbols;
 
 pub mod options;
 mod pace;
+pub mod probe_options;
+mod prober;
+mod probes;
 mod recovery;
 mod registry;
 mod snapshots;
 mod state;
+mod target;
 mod worker;
 
+pub use probes::Hops as ProbeHops;
 pub use registry::{Registry, State, TargetStatus};
 
 /// What the pipeline is to do.
@@ -43,6 +53,8 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// How long a shim that failed rests before it is tried again; each further rest is twice as long.
     pub retry: Duration,
+    /// How entry points are probed, if they are.
+    pub probes: Option<probe_options::Config>,
 }
 
 /// What the thread shares with exporters and the table.
@@ -56,6 +68,8 @@ pub struct Shared {
     board: Board,
     exporters: Vec<Arc<ExportStats>>,
     pace: pace::Measured,
+    /// What became of probes' records; `None` where there are no probes.
+    probes: Mutex<Option<ProbeHops>>,
 }
 
 /// A running pipeline.
@@ -64,6 +78,7 @@ pub struct Pipeline {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
     thread: Option<JoinHandle<()>>,
+    prober: Option<JoinHandle<()>>,
 }
 
 /// Attaches targets from other threads.
@@ -91,12 +106,19 @@ pub enum Error {
 #[derive(Debug)]
 enum Command {
     Attach { opened: Box<Opened>, from_start: bool, answer: mpsc::SyncSender<Result<TargetId, AttachError>> },
+    Probe { process: Box<Process>, simulated: bool, answer: mpsc::SyncSender<TargetId> },
+    Follow(Pid),
+    News(prober::News),
     Stop,
 }
 
 impl Pipeline {
     /// Starts the thread. `exporters` are counted in the self-metrics, `events` gets a copy of what the sink wants.
-    pub fn start(config: Config, exporters: Vec<Arc<ExportStats>>, events: EventSender) -> io::Result<Self> {
+    pub fn start(
+        mut config: Config,
+        exporters: Vec<Arc<ExportStats>>,
+        events: EventSender,
+    ) -> io::Result<Self> {
         let anchor = Anchor::now();
         let shared = Arc::new(Shared {
             start_unix_ns: anchor.unix_ns,
@@ -106,13 +128,21 @@ impl Pipeline {
             board: Board::default(),
             exporters,
             pace: pace::Measured::default(),
+            probes: Mutex::default(),
         });
         let (commands, received) = mpsc::channel();
-        let worker = worker::Worker::new(config, Arc::clone(&shared), events);
+        let (probes, prober) = match config.probes.take().and_then(|probes| shared.load(probes)) {
+            Some(loaded) => {
+                let (probes, prober) = loaded.start(&commands)?;
+                (Some(probes), Some(prober))
+            }
+            None => (None, None),
+        };
+        let worker = worker::Worker::new(config, Arc::clone(&shared), events, probes);
         let thread = std::thread::Builder::new()
             .name("gpu-agent-rings".into())
             .spawn(move || worker.run(&received))?;
-        Ok(Self { shared, commands, thread: Some(thread) })
+        Ok(Self { shared, commands, thread: Some(thread), prober })
     }
 
     /// What other threads see.
@@ -132,6 +162,27 @@ impl Pipeline {
         self.attacher().attach(opened, from_start)
     }
 
+    /// Whether processes can be probed here. Why not has been said.
+    #[must_use]
+    pub fn can_probe(&self) -> bool {
+        self.prober.is_some()
+    }
+
+    /// Reports on calls of entry points in a process that need not have the shim. Where it gets one, both feed one report.
+    pub fn probe(&self, process: Process) -> Result<TargetId, Stopped> {
+        let files = symbols::process::mapped(process.pid).unwrap_or_default();
+        let simulated = prober::is_simulated(&files);
+        let (answer, answered) = mpsc::sync_channel(1);
+        let command = Command::Probe { process: Box::new(process), simulated, answer };
+        self.commands.send(command).map_err(|_unsent| Stopped)?;
+        answered.recv().map_err(|_disconnected| Stopped)
+    }
+
+    /// Probes this process and all its descendants, present and future; those with something to probe become targets.
+    pub fn follow(&self, pid: Pid) -> Result<(), Stopped> {
+        self.commands.send(Command::Follow(pid)).map_err(|_unsent| Stopped)
+    }
+
     /// Ends the leases, waits for the shims' last records, takes them in, and ends the thread. Snapshots taken afterwards
     /// hold the final values.
     pub fn stop(mut self) -> Arc<Shared> {
@@ -146,6 +197,11 @@ impl Pipeline {
             && thread.join().is_err()
         {
             tracing::error!("the thread that reads the rings panicked");
+        }
+        if let Some(prober) = self.prober.take()
+            && prober.join().is_err()
+        {
+            tracing::error!("the thread that attaches probes panicked");
         }
     }
 }
@@ -168,7 +224,47 @@ impl Drop for Pipeline {
     }
 }
 
+/// BPF programs that are loaded, not yet used.
+struct Loaded {
+    attacher: ebpf::Attacher,
+    drain: ebpf::Drain,
+    ring_bytes: u32,
+    source: prober::Source,
+}
+
+impl Loaded {
+    /// Starts the prober's thread.
+    fn start(self, commands: &mpsc::Sender<Command>) -> io::Result<(probes::Probes, JoinHandle<()>)> {
+        let (requests, asked) = mpsc::channel();
+        let prober = prober::Prober::new(self.attacher, self.source, commands.clone());
+        let thread =
+            std::thread::Builder::new().name("gpu-agent-probes".into()).spawn(move || prober.run(&asked))?;
+        Ok((probes::Probes::new(self.drain, self.ring_bytes, prober::Requests::new(requests)), thread))
+    }
+}
+
 impl Shared {
+    /// Loads the BPF programs. Where that cannot be, says once why, and the rest goes on.
+    fn load(&self, config: probe_options::Config) -> Option<Loaded> {
+        let probe_options::Config { catalog, ring_bytes, cache } = config;
+        match ebpf::load(ebpf::Config { ring_bytes, ..ebpf::Config::default() }) {
+            Ok((attacher, drain)) => {
+                self.board.set("probes", Status::Healthy, "loaded");
+                // Without attach cookies, a uretprobe cannot tell which function returned.
+                let options = resolve::Options { trampolines: attacher.features().cookies };
+                let source = prober::Source::new(catalog, cache, options);
+                Some(Loaded { attacher, drain, ring_bytes, source })
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
+                let why = format!("{error}{}", source.unwrap_or_default());
+                tracing::warn!(why, "entry points are not probed: no tensors, no calls of engines");
+                self.board.set("probes", Status::Unsupported, why);
+                None
+            }
+        }
+    }
+
     /// The targets.
     #[must_use]
     pub fn registry(&self) -> &Registry {

@@ -11,7 +11,7 @@ use crate::aggregate::builder::Builder;
 use crate::aggregate::snapshot::{Attributes, Value};
 use crate::clock::Clock;
 use crate::export::ExportStats;
-use crate::pipeline::{State, TargetStatus};
+use crate::pipeline::{ProbeHops, State, TargetStatus};
 use crate::semconv::attribute::{self, hop, outcome};
 use crate::semconv::{Instrument, instruments};
 use crate::source::cupti::Hops;
@@ -76,6 +76,45 @@ pub fn records(hops: &Hops) -> [(&'static str, &'static str, u64); 11] {
     ]
 }
 
+/// What became of probes' records, of all processes together.
+pub fn probes(hops: &ProbeHops, builder: &mut Builder) {
+    for (hop, outcome, count) in probe_records(hops) {
+        let attributes =
+            Attributes::from([(attribute::HOP, Arc::from(hop)), (attribute::OUTCOME, Arc::from(outcome))]);
+        builder.push(&instruments::OWN_RECORDS, &attributes, Value::Counter(count));
+    }
+    let none = Attributes::from([]);
+    let untimed = hops.correlate.doubtful + hops.correlate.untracked;
+    for (instrument, value) in [
+        (&instruments::OWN_OPEN_CALLS, Value::Gauge(hops.open as f64)),
+        (&instruments::OWN_UNTIMED_CALLS, Value::Counter(untimed)),
+        (&instruments::OWN_FAULTED_READS, Value::Counter(hops.bpf.faulted_reads)),
+        (&instruments::OWN_UNREADABLE, Value::Counter(hops.correlate.unreadable)),
+    ] {
+        builder.push(instrument, &none, value);
+    }
+}
+
+/// Stage, fate and number of probes' records. Of each stage, the numbers add up to what the stage before passed, but for
+/// records that are on the way and entries that wait for their return ([`ProbeHops::open`]).
+#[must_use]
+pub fn probe_records(hops: &ProbeHops) -> [(&'static str, &'static str, u64); 9] {
+    let ProbeHops { bpf, correlate, .. } = hops;
+    let entries = correlate.returned + correlate.unwound + correlate.entry_only + correlate.doubtful;
+    let returns = correlate.returned + correlate.doubtful_returns;
+    [
+        (hop::BPF, outcome::PASSED, bpf.emitted),
+        (hop::BPF, outcome::FILTERED, bpf.filtered),
+        (hop::BPF, outcome::UNKNOWN, bpf.unknown),
+        (hop::BPF, outcome::LOST, bpf.lost),
+        (hop::PROBES, outcome::PASSED, correlate.entries + correlate.returns + correlate.notices),
+        (hop::PROBES, outcome::UNKNOWN, correlate.unknown),
+        (hop::PROBES, outcome::MALFORMED, hops.malformed),
+        (hop::CORRELATE, outcome::PASSED, entries + returns + correlate.notices),
+        (hop::CORRELATE, outcome::ORPHANED, correlate.orphans),
+    ]
+}
+
 /// What the exporters count.
 pub fn exporters(exporters: &[Arc<ExportStats>], builder: &mut Builder) {
     for stats in exporters {
@@ -126,13 +165,15 @@ pub use cost::{Cost, now as cost_now};
 mod tests {
     use std::sync::Arc;
 
-    use super::targets;
+    use super::{probe_records, targets};
     use crate::aggregate::builder::Builder;
     use crate::aggregate::snapshot::Value;
+    use crate::correlate::Counts;
     use crate::event::{Pid, TargetId};
     use crate::export::TargetInfo;
-    use crate::pipeline::{State, TargetStatus};
+    use crate::pipeline::{ProbeHops, State, TargetStatus};
     use crate::source::cupti::Hops;
+    use crate::source::ebpf::Counters;
 
     fn status(id: u32, pid: u32, decoded: u64) -> TargetStatus {
         TargetStatus {
@@ -140,11 +181,40 @@ mod tests {
             info: Arc::new(TargetInfo { pid: Pid(pid), executable: "serve".into(), simulated: false }),
             state: State::Ended,
             why: String::new(),
+            probes: String::new(),
             hops: Hops { decoded, ..Hops::default() },
             past: Hops::default(),
             versions: (0, 0),
             start_unix_ns: 10 + u64::from(id),
         }
+    }
+
+    #[test]
+    fn each_hop_of_the_probes_accounts_for_what_the_one_before_passed() {
+        let correlate = Counts {
+            entries: 20,
+            returns: 12,
+            returned: 9,
+            unwound: 3,
+            entry_only: 2,
+            doubtful: 2,
+            doubtful_returns: 1,
+            orphans: 2,
+            unknown: 4,
+            notices: 5,
+            ..Counts::default()
+        };
+        let bpf = Counters { hits: 60, filtered: 10, unknown: 1, emitted: 43, lost: 6, faulted_reads: 0 };
+        let hops = ProbeHops { bpf, malformed: 2, taken: 41, correlate, open: 4 };
+        let sum =
+            |hop| probe_records(&hops).iter().filter(|(at, ..)| *at == hop).map(|(.., n)| n).sum::<u64>();
+        let passed = |hop| {
+            let records = probe_records(&hops);
+            records.iter().find(|(at, fate, _)| *at == hop && *fate == "passed").unwrap().2
+        };
+        assert_eq!(sum("bpf"), bpf.hits);
+        assert_eq!(sum("probes"), passed("bpf"));
+        assert_eq!(sum("correlate") + hops.open, passed("probes"));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 pub mod attribute;
 mod bounds;
+pub mod field;
 pub mod instruments;
 
 pub use instruments::INSTRUMENTS;
@@ -65,9 +66,9 @@ mod tests {
     #[test]
     fn a_duration_says_which_clock_it_was_measured_by() {
         for instrument in INSTRUMENTS {
-            if instrument.kind == InstrumentKind::Histogram {
-                assert!(instrument.attributes.contains(&super::attribute::TIMING), "{}", instrument.name);
-            }
+            let is_duration = instrument.kind == InstrumentKind::Histogram && instrument.unit != "By";
+            let has_clock = instrument.attributes.contains(&super::attribute::TIMING);
+            assert_eq!(is_duration, has_clock, "{}", instrument.name);
         }
     }
 

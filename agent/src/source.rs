@@ -4,3 +4,4 @@
 //! that is [`crate::decode`]'s.
 
 pub mod cupti;
+pub mod ebpf;

@@ -15,55 +15,40 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+mod build_id;
 mod cache;
+mod confirm;
+mod debug_file;
 mod elf;
 mod error;
 mod image;
+pub mod loader;
 mod pattern;
 pub mod process;
 mod reader;
 mod returns;
 mod search;
 mod strings;
+mod table;
+mod versions;
 
-pub use cache::Cache;
+pub use build_id::BuildId;
+pub use cache::{Cache, CacheStats};
 pub use elf::Machine;
 pub use error::{ImageError, Problem, Refusal};
-pub use image::{BuildId, Image};
+pub use image::{Answer, Image};
 pub use pattern::Pattern;
 pub use returns::{Returns, ReturnsError};
+pub use table::Table;
 
 /// Most functions that one pattern may match.
 pub const MAX_MATCHES: usize = 64;
 
-/// Where a symbol was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Table {
-    /// The dynamic symbol table.
-    Dynsym,
-    /// The full symbol table.
-    Symtab,
-    /// That of a separate debug file.
-    DebugFile,
-    /// That in `.gnu_debugdata`.
-    MiniDebugInfo,
-}
-
-impl Table {
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dynsym => ".dynsym",
-            Self::Symtab => ".symtab",
-            Self::DebugFile => "debug file",
-            Self::MiniDebugInfo => ".gnu_debugdata",
-        }
-    }
-}
-
 /// A function.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Symbol {
     /// Its name, without version.
     pub raw: Arc<str>,
@@ -83,16 +68,30 @@ pub struct Symbol {
     pub is_ifunc: bool,
     /// Where it was found.
     pub table: Table,
+    /// Its number there.
+    pub number: u64,
     /// What a compiler moved out of it because it seldom runs (`name.cold`). Several functions can have one name, so some of
     /// these may be those of another.
     pub cold: Vec<Part>,
 }
 
+impl Symbol {
+    /// All of it but what was moved out.
+    fn whole(&self) -> Part {
+        Part { address: self.address, size_bytes: self.size_bytes, table: self.table, number: self.number }
+    }
+}
+
 /// A part of the code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Part {
     /// Its address as the file has it.
     pub address: u64,
     /// Its size.
     pub size_bytes: u64,
+    /// Where its symbol was found.
+    pub table: Table,
+    /// The number of its symbol there.
+    pub number: u64,
 }

@@ -9,23 +9,20 @@ use super::calls::{Calls, Paired};
 use super::limits::Budget;
 use super::scope::Scope;
 use super::snapshot::{Attributes, Value};
+use super::timed::{self, CACHE_UPDATE, PAGED_ATTENTION, Timed, USE_V1, attention_labels};
 use super::units::Units;
 use crate::classes::{KernelName, Operation};
 use crate::event::{Device, DeviceId, GraphTrace, Kernel, MemoryKind};
-use crate::semconv::{attribute, instruments};
+use crate::semconv::attribute::timing;
+use crate::semconv::instruments;
 
 mod kernels;
 mod memory;
-mod timed;
 mod transfer;
 
 use kernels::Kernels;
 use memory::MemoryUse;
-use timed::Timed;
 use transfer::Transfer;
-
-/// The values of `use_v1`.
-const USE_V1: [Option<bool>; 3] = [None, Some(false), Some(true)];
 
 /// One device's series.
 #[derive(Debug)]
@@ -110,17 +107,11 @@ impl DeviceSeries {
         let duration = (!kernel.incomplete).then(|| kernel.interval.duration_ns());
         match operation {
             Operation::CacheUpdate => {
-                let series = self.cache_update.get_or_insert_with(|| {
-                    Timed::new(
-                        &instruments::CACHE_UPDATE_CALLS,
-                        &instruments::CACHE_UPDATE_DURATION,
-                        &self.scope,
-                        &[],
-                        budget,
-                    )
-                });
+                let series = self
+                    .cache_update
+                    .get_or_insert_with(|| Timed::new(CACHE_UPDATE, timing::GPU, &self.scope, &[], budget));
                 series.count();
-                series.observe_some(&units.gpu_ms, duration);
+                series.observe_some(&units.call_ms, duration);
             }
             Operation::PagedAttention { use_v1: Some(false) } => {
                 self.attention(Some(false), budget).count();
@@ -129,7 +120,7 @@ impl DeviceSeries {
             Operation::PagedAttention { use_v1 } => {
                 let series = self.attention(use_v1, budget);
                 series.count();
-                series.observe_some(&units.gpu_ms, duration);
+                series.observe_some(&units.call_ms, duration);
             }
             Operation::PagedAttentionReduce => self.second(kernel, false, units, budget),
         }
@@ -148,35 +139,24 @@ impl DeviceSeries {
     fn paired(&mut self, paired: Paired, units: &Units, budget: &mut Budget) {
         match paired {
             Paired::Call(duration) => {
-                self.attention(Some(false), budget).observe_some(&units.gpu_ms, Some(duration));
+                self.attention(Some(false), budget).observe_some(&units.call_ms, Some(duration));
             }
             Paired::OrphanReduce => self.orphan_reduces += 1,
         }
     }
 
     fn attention(&mut self, use_v1: Option<bool>, budget: &mut Budget) -> &mut Timed {
-        let [unknown, second, first] = &mut self.attention;
-        let slot = match use_v1 {
-            None => unknown,
-            Some(false) => second,
-            Some(true) => first,
-        };
+        let slot = timed::slot(&mut self.attention, use_v1);
         slot.get_or_insert_with(|| {
-            let labels = attention_labels(use_v1);
-            Timed::new(
-                &instruments::PAGED_ATTENTION_CALLS,
-                &instruments::PAGED_ATTENTION_DURATION,
-                &self.scope,
-                &labels,
-                budget,
-            )
+            Timed::new(PAGED_ATTENTION, timing::GPU, &self.scope, &attention_labels(use_v1), budget)
         })
     }
 
     /// One graph launch.
     pub(super) fn graph(&mut self, graph: &GraphTrace, units: &Units, budget: &mut Budget) {
         let series = self.graphs.get_or_insert_with(|| {
-            Timed::new(&instruments::GRAPH_LAUNCHES, &instruments::GRAPH_DURATION, &self.scope, &[], budget)
+            let pair = (&instruments::GRAPH_LAUNCHES, &instruments::GRAPH_DURATION);
+            Timed::new(pair, timing::GPU, &self.scope, &[], budget)
         });
         series.count();
         series.observe_some(&units.gpu, Some(graph.interval.duration_ns()));
@@ -238,7 +218,7 @@ impl DeviceSeries {
 
     pub(super) fn collect(&self, units: &Units, builder: &mut Builder) {
         for series in self.attention.iter().flatten().chain(&self.cache_update) {
-            series.collect(&units.gpu_ms, builder);
+            series.collect(&units.call_ms, builder);
         }
         self.kernels.collect(units, builder);
         for transfer in &self.transfers {
@@ -266,7 +246,3 @@ impl DeviceSeries {
 }
 
 pub(super) use transfer::Kind as TransferKind;
-
-fn attention_labels(use_v1: Option<bool>) -> Vec<(&'static str, &'static str)> {
-    use_v1.map(|use_v1| (attribute::USE_V1, if use_v1 { "true" } else { "false" })).into_iter().collect()
-}

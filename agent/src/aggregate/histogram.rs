@@ -1,6 +1,7 @@
 //! Distributions of durations: one increment an observation, exact explicit and exponential buckets out of it.
 //!
-//! Enters: durations, whole nanoseconds. Leaves: [`snapshot::Histogram`]s in an instrument's unit. Refuses: rounding.
+//! Enters: durations, whole nanoseconds (or sizes, whole bytes: read "byte" for "nanosecond" then). Leaves:
+//! [`snapshot::Histogram`]s in an instrument's unit. Refuses: rounding.
 //!
 //! # How one increment serves two kinds of buckets
 //!

@@ -35,9 +35,12 @@ impl Scope {
         Self { values }
     }
 
-    /// The same with a device; `None` stands for all devices past the limit.
+    /// The same with a device; `None` stands for all devices past the limit. One that is not known adds nothing.
     pub(super) fn with_device(&self, id: Option<DeviceId>, device: Option<&Device>, simulated: bool) -> Self {
         let mut scope = self.clone();
+        if id == Some(DeviceId::UNKNOWN) {
+            return scope;
+        }
         let ordinal = id.map_or_else(|| Arc::from(attribute::OTHER), |id| Arc::from(id.to_string()));
         scope.values.push((attribute::GPU, ordinal));
         match device {

@@ -8,6 +8,7 @@ use super::allocations::{Added, Allocation};
 use super::builder::Builder;
 use super::device::{DeviceSeries, TransferKind};
 use super::host::HostSeries;
+use super::ops::{Latest, OpSeries};
 use super::scope::{Process, Scope};
 use super::snapshot::{Attributes, Value};
 use super::units::Units;
@@ -39,6 +40,9 @@ pub(super) struct TargetSeries {
     names: Vec<Arc<KernelName>>,
     devices: Vec<DeviceSeries>,
     host: HostSeries,
+    ops: OpSeries,
+    /// Whether CUPTI's records count executions.
+    gpu_records: bool,
     orphans: Orphans,
     incomplete: u64,
     /// Points counted against the budget on behalf of this target.
@@ -56,6 +60,8 @@ impl TargetSeries {
             names: Vec::new(),
             devices: Vec::new(),
             host: HostSeries::default(),
+            ops: OpSeries::default(),
+            gpu_records: false,
             orphans: Orphans::default(),
             incomplete: 0,
             points: 0,
@@ -66,6 +72,18 @@ impl TargetSeries {
         if id.0 as usize == self.names.len() {
             self.names.push(name);
         }
+    }
+
+    pub(super) fn set_gpu_records(&mut self, flow: bool) {
+        self.gpu_records = flow;
+    }
+
+    pub(super) fn set_simulated(&mut self, simulated: bool) {
+        self.process.simulated = simulated;
+    }
+
+    pub(super) fn latest_tensors(&self) -> impl Iterator<Item = Latest> {
+        self.ops.latest()
     }
 
     /// Whether this is the ended series of such a process.
@@ -82,7 +100,9 @@ impl TargetSeries {
     }
 
     pub(super) fn overflow(&self) -> u64 {
-        self.devices.iter().map(DeviceSeries::overflow).sum::<u64>() + self.host.overflow()
+        self.devices.iter().map(DeviceSeries::overflow).sum::<u64>()
+            + self.host.overflow()
+            + self.ops.overflow()
     }
 
     #[inline]
@@ -112,7 +132,8 @@ impl TargetSeries {
                 self.device(device.id).describe(&scope, device);
             }
             // Contexts and sessions make no series; drops are counted from the shim's own counters.
-            Event::Context(_) | Event::Session(_) | Event::Dropped(_) | Event::Op(_) => {}
+            Event::Context(_) | Event::Session(_) | Event::Dropped(_) => {}
+            Event::Op(op) => self.ops.op(op, self.gpu_records, &self.scope, units, &mut shared.budget),
         }
         self.points += shared.budget.used() - before;
     }
@@ -145,11 +166,16 @@ impl TargetSeries {
             series.freed();
             match known {
                 Some(known) => series.give_back(known.size_bytes),
-                None => self.orphans.free += 1,
+                // A probe does not see where an allocation lies, so none of its frees has one.
+                None => self.orphans.free += u64::from(memory.place.device != DeviceId::UNKNOWN),
             }
             return;
         }
         let device = memory.place.device;
+        if memory.address == Memory::NO_ADDRESS {
+            self.device(device).memory(memory.memory, budget).allocated();
+            return;
+        }
         let allocation = Allocation { device, memory: memory.memory, size_bytes: memory.size_bytes };
         let added = allocations.add(self.id, memory.address, allocation);
         let series = self.device(device).memory(memory.memory, budget);
@@ -220,6 +246,7 @@ impl TargetSeries {
             device.collect(units, builder);
         }
         self.host.collect(units, builder);
+        self.ops.collect(units, builder);
         let incomplete = self.scope.attributes(&instruments::OWN_INCOMPLETE, &[]);
         builder.push(&instruments::OWN_INCOMPLETE, &incomplete, Value::Counter(self.incomplete));
         for (orphan, count) in [

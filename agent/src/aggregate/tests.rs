@@ -6,8 +6,9 @@ use super::snapshot::{Histogram, Point, Snapshot, Value};
 use super::{Aggregator, Limits, Process};
 use crate::classes::{Classifier, KernelName};
 use crate::event::{
-    Api, Device, DeviceId, Direction, Event, GraphTrace, Interval, Kernel, Memcpy, Memory, MemoryKind,
-    Memset, NameId, Pid, Place, StreamId, Synchronization, TargetId,
+    Api, Device, DeviceId, Direction, Event, FieldValue, GraphTrace, Interval, Kernel, Memcpy, Memory,
+    MemoryKind, Memset, NameId, Op, OpClass, OpEnd, Pid, Place, ProbeInfo, StreamId, Synchronization,
+    TargetId, Tensor, ThreadId,
 };
 
 const TARGET: TargetId = TargetId(0);
@@ -454,4 +455,160 @@ proptest::proptest! {
             .sum();
         proptest::prop_assert_eq!(total, names.len() as f64);
     }
+}
+
+fn probe(class: OpClass, use_v1: Option<bool>) -> Arc<ProbeInfo> {
+    let name = format!("{}_entry", class.name());
+    Arc::new(ProbeInfo { name: name.into(), engine: "vllm".into(), class, use_v1, api: None })
+}
+
+fn op(probe: &Arc<ProbeInfo>, end: OpEnd, fields: &[(&str, FieldValue)]) -> Event {
+    Event::Op(Op {
+        probe: Arc::clone(probe),
+        interval: lasting(2_000_000),
+        end,
+        thread: ThreadId(1),
+        tensors: Vec::new(),
+        fields: fields.iter().map(|(name, value)| ((*name).into(), value.clone())).collect(),
+    })
+}
+
+fn with_tensors(event: Event, tensors: &[(&str, &'static str, u64)]) -> Event {
+    let Event::Op(mut op) = event else { panic!("no call") };
+    op.tensors = tensors
+        .iter()
+        .map(|(name, dtype, size_bytes)| Tensor {
+            name: (*name).into(),
+            shape: vec![*size_bytes],
+            dtype: Some(dtype),
+            size_bytes: Some(*size_bytes),
+        })
+        .collect();
+    Event::Op(op)
+}
+
+#[test]
+fn without_gpu_records_calls_of_entry_points_are_the_calls_and_their_time_is_the_hosts() {
+    let mut fixture = Fixture::new(Limits::default());
+    let attention = probe(OpClass::PagedAttention, Some(true));
+    let update = probe(OpClass::CacheUpdate, None);
+    for _ in 0..3 {
+        fixture.observe(op(&attention, OpEnd::Returned, &[]));
+    }
+    fixture.observe(op(&attention, OpEnd::Unwound, &[]));
+    fixture.observe(op(&update, OpEnd::EntryOnly, &[]));
+    let snapshot = fixture.snapshot();
+    assert_eq!(value(&snapshot, "paged_attention_calls", &[("use_v1", "true")]), 4.0);
+    assert_eq!(value(&snapshot, "cache_update_calls", &[]), 1.0);
+    let durations = histogram(&snapshot, "paged_attention_duration_ms", &[("timing", "host")]);
+    assert_eq!((durations.count, durations.sum), (3, 6.0));
+    assert_eq!(histogram(&snapshot, "cache_update_duration_ms", &[("timing", "host")]).count, 0);
+    let own = [("engine", "vllm"), ("op", "paged_attention"), ("probe", "paged_attention_entry")];
+    assert_eq!(value(&snapshot, "engine.op.calls", &own), 4.0);
+    assert_eq!(value(&snapshot, "engine.op.unwound", &own), 1.0);
+    assert_eq!(histogram(&snapshot, "engine.op.duration", &own).count, 3);
+}
+
+#[test]
+fn with_gpu_records_executions_are_the_calls_and_both_times_are_there() {
+    let mut fixture = Fixture::new(Limits::default());
+    let kernel = fixture.name("paged_attention_v1_f16_h128_b16");
+    let attention = probe(OpClass::PagedAttention, Some(true));
+    fixture.aggregator.set_gpu_records(TARGET, true);
+    for _ in 0..5 {
+        fixture.observe(op(&attention, OpEnd::Returned, &[]));
+    }
+    fixture.kernel(kernel, 1_000_000);
+    let snapshot = fixture.snapshot();
+    assert_eq!(value(&snapshot, "paged_attention_calls", &[("use_v1", "true")]), 1.0, "executions alone");
+    let count = |timing| histogram(&snapshot, "paged_attention_duration_ms", &[("timing", timing)]).count;
+    assert_eq!((count("gpu"), count("host")), (1, 5));
+    assert_eq!(value(&snapshot, "engine.op.calls", &[("op", "paged_attention")]), 5.0);
+}
+
+#[test]
+fn values_that_calls_state_are_summed_up() {
+    let mut fixture = Fixture::new(Limits::default());
+    let decode = probe(OpClass::Decode, None);
+    let lookup = probe(OpClass::CacheLookup, None);
+    let pool = probe(OpClass::PoolAllocate, None);
+    for tokens in [37, 1, 1] {
+        fixture.observe(op(&decode, OpEnd::Returned, &[("n_tokens", FieldValue::Integer(tokens))]));
+    }
+    fixture.observe(op(&decode, OpEnd::Returned, &[("n_tokens", FieldValue::Integer(-1))]));
+    let (asked, hit) = (FieldValue::Unsigned(10), FieldValue::Unsigned(7));
+    fixture.observe(op(&lookup, OpEnd::Returned, &[("n_blocks", asked), ("n_blocks_hit", hit)]));
+    for failed in [FieldValue::Boolean(true), FieldValue::Integer(0), FieldValue::Integer(-1)] {
+        let size = ("size_bytes", FieldValue::Unsigned(100));
+        fixture.observe(op(&pool, OpEnd::Returned, &[("failed", failed), size]));
+    }
+    let snapshot = fixture.snapshot();
+    assert_eq!(value(&snapshot, "engine.op.tokens", &[("op", "decode")]), 39.0);
+    assert_eq!(value(&snapshot, "engine.cache.blocks", &[("result", "hit")]), 7.0);
+    assert_eq!(value(&snapshot, "engine.cache.blocks", &[("result", "miss")]), 3.0);
+    assert_eq!(value(&snapshot, "engine.op.failures", &[("op", "pool_allocate")]), 2.0);
+    assert_eq!(value(&snapshot, "engine.op.bytes", &[("op", "pool_allocate")]), 300.0);
+    assert!(points(&snapshot, "engine.op.tokens", &[("op", "pool_allocate")]).is_empty());
+}
+
+#[test]
+fn tensors_are_measured_in_bytes_by_name_type_and_operation() {
+    let mut fixture = Fixture::new(Limits::default());
+    let attention = probe(OpClass::PagedAttention, Some(true));
+    for size_bytes in [1024, 1_048_576] {
+        let tensors = [("query", "f16", size_bytes), ("key_cache", "f16", 1 << 30)];
+        fixture.observe(with_tensors(op(&attention, OpEnd::Returned, &[]), &tensors));
+    }
+    let snapshot = fixture.snapshot();
+    let query = [("tensor_name", "query"), ("dtype", "f16"), ("op", "paged_attention")];
+    let sizes = histogram(&snapshot, "tensor_size_bytes", &query);
+    assert_eq!((sizes.count, sizes.sum, sizes.min), (2, 1_049_600.0, 1024.0));
+    assert_eq!((sizes.explicit[0], sizes.explicit[5]), (1, 1), "a bound belongs to the bucket below it");
+    let latest: Vec<_> = fixture.aggregator.latest_tensors().collect();
+    assert_eq!(latest.len(), 1);
+    assert_eq!(latest[0].tensors[0].shape, [1_048_576]);
+}
+
+#[test]
+fn probes_and_tensors_past_the_limit_share_a_series_a_class() {
+    let mut fixture = Fixture::new(Limits { series: 4, ..Limits::default() });
+    for number in 0..5 {
+        let probe =
+            ProbeInfo { name: format!("p{number}").into(), ..(*probe(OpClass::Decode, None)).clone() };
+        let event = op(&Arc::new(probe), OpEnd::Returned, &[]);
+        fixture.observe(with_tensors(event, &[(&format!("t{number}"), "f32", 8)]));
+    }
+    let snapshot = fixture.snapshot();
+    assert_eq!(points(&snapshot, "engine.op.calls", &[]).len(), 2);
+    assert_eq!(value(&snapshot, "engine.op.calls", &[("probe", "_other"), ("op", "decode")]), 4.0);
+    assert_eq!(histogram(&snapshot, "tensor_size_bytes", &[("tensor_name", "_other")]).count, 4);
+    assert_eq!(value(&snapshot, "gpu_agent.series.overflow", &[]), 8.0);
+}
+
+#[test]
+fn memory_as_probes_see_it_counts_without_a_device_and_without_a_use() {
+    let mut fixture = Fixture::new(Limits::default());
+    let place = Place { device: DeviceId::UNKNOWN, ..Place::default() };
+    let memory = |is_allocation, address| {
+        let (correlation, memory) = (Default::default(), MemoryKind::Device);
+        Event::Memory(Memory {
+            ktime_ns: 1,
+            place,
+            correlation,
+            is_allocation,
+            memory,
+            address,
+            size_bytes: 8,
+        })
+    };
+    for event in [memory(true, Memory::NO_ADDRESS), memory(true, Memory::NO_ADDRESS), memory(false, 4096)] {
+        fixture.observe(event);
+    }
+    let snapshot = fixture.snapshot();
+    assert_eq!(value(&snapshot, "gpu.memory.operations", &[("operation", "alloc")]), 2.0);
+    assert_eq!(value(&snapshot, "gpu.memory.operations", &[("operation", "free")]), 1.0);
+    assert_eq!(value(&snapshot, "gpu_agent.orphans", &[("orphan", "free")]), 0.0);
+    assert!(points(&snapshot, "gpu.memory.usage", &[]).is_empty());
+    let point = points(&snapshot, "gpu.memory.operations", &[])[0];
+    assert!(point.attributes.iter().all(|(key, _)| *key != "gpu"), "{point:?}");
 }

@@ -15,7 +15,9 @@ use super::session::Session;
 use super::{Common, Error, display, inject};
 use crate::config::value::Millis;
 use crate::event::Pid;
+use crate::identity::Process;
 use crate::pipeline;
+use crate::source::cupti::AttachError;
 
 /// Time between two looks at what has ended.
 const LOOK: Duration = Duration::from_millis(100);
@@ -32,7 +34,8 @@ pub(super) struct Arguments {
     /// Detach after this long.
     #[arg(long, visible_alias = "detach-after", value_name = "TIME")]
     duration: Option<Millis>,
-    /// Wait this long for a process that has not initialised CUDA yet, or that another agent holds.
+    /// Wait this long for a process that has not initialised CUDA yet (unless it can be probed meanwhile), or that another agent
+    /// holds.
     #[arg(long, default_value = "0", value_name = "TIME")]
     wait: Millis,
     #[command(flatten)]
@@ -56,21 +59,32 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A process of which no ring can be had yet is probed meanwhile, where that is possible.
 fn attach(session: &Session, pid: Pid, arguments: &Arguments) -> Result<(), Error> {
     let deadline = Instant::now() + arguments.wait.duration();
+    let mut probed = false;
     loop {
         let attached = inject::find(pid, &arguments.loading).and_then(|opened| {
             // Who asks for this very process takes back what `detach` wished.
             opened.control.set_yield(false);
             session.pipeline.attach(opened, false).map_err(Error::from)
         });
-        match attached {
+        let error = match attached {
             Ok(_) => return Ok(()),
-            Err(error) if error.may_pass() && Instant::now() < deadline => {
-                warn!(pid = pid.0, %error, "not yet");
-                std::thread::sleep(LOOK);
-            }
-            Err(error) => return Err(error),
+            Err(error) => error,
+        };
+        if !probed && error.has_no_ring() && session.pipeline.can_probe() {
+            session.pipeline.probe(Process::look_up(pid).map_err(AttachError::from)?)?;
+            probed = true;
+        }
+        if error.may_pass() && Instant::now() < deadline {
+            warn!(pid = pid.0, %error, "not yet");
+            std::thread::sleep(LOOK);
+        } else if probed {
+            warn!(pid = pid.0, %error, "no GPU times, only what probes see");
+            return Ok(());
+        } else {
+            return Err(error);
         }
     }
 }

@@ -15,6 +15,9 @@ pub enum Error {
     /// What to collect.
     #[error(transparent)]
     Collect(#[from] pipeline::options::Error),
+    /// What to probe.
+    #[error(transparent)]
+    ProbeOptions(#[from] pipeline::probe_options::Error),
     /// Two writers on one stream.
     #[error("--table and --json-log - both write to stdout; send the log to a file, or leave the table out")]
     BothOnStdout,
@@ -27,6 +30,9 @@ pub enum Error {
     /// The shim cannot be loaded into a target.
     #[error(transparent)]
     Inject(#[from] inject::Error),
+    /// The pipeline.
+    #[error(transparent)]
+    Stopped(#[from] pipeline::Stopped),
     /// A target, in the pipeline.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
@@ -58,6 +64,18 @@ pub enum Error {
         /// Where it was looked for.
         looked_at: Vec<PathBuf>,
     },
+    /// Probe specifications.
+    #[error(transparent)]
+    Probes(#[from] crate::probes::catalog::CatalogError),
+    /// No such probe.
+    #[error("there is no probe `{name}`; `gpu-agent probes list` names all")]
+    NoProbe {
+        /// What was asked for.
+        name: String,
+    },
+    /// The files of a process.
+    #[error(transparent)]
+    Files(#[from] crate::symbols::process::ProcessError),
     /// The benchmark.
     #[error(transparent)]
     Bench(#[from] bench::Error),
@@ -71,6 +89,16 @@ impl Error {
             Self::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Start { .. } => 126,
             _ => 2,
+        }
+    }
+
+    /// Whether there is no ring, so that at most probes tell of the process.
+    #[must_use]
+    pub fn has_no_ring(&self) -> bool {
+        match self {
+            Self::Attach(error) | Self::Pipeline(pipeline::Error::Attach(error)) => error.has_no_ring(),
+            Self::Inject(_) => true,
+            _ => false,
         }
     }
 

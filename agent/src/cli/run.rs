@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::session::Session;
 use super::{Common, Error, display, shim_path};
+use crate::event::Pid;
 use crate::source::cupti::Mode;
 
 mod announced;
@@ -46,6 +47,7 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
     let environment = environment(&shim, session.mode, announced.name(), &|name| std::env::var_os(name));
     let child = child::Child::start(&arguments.command, &environment)?;
     info!(pid = child.pid(), shim = %shim.display(), "started");
+    session.pipeline.follow(Pid(child.pid().unsigned_abs()))?;
     let status = session.runtime.block_on(child.until_end(
         || {
             if arguments.common.table {

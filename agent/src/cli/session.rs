@@ -42,7 +42,8 @@ impl Session {
     /// Starts pipeline and exporters.
     pub(super) fn start(common: &Common) -> Result<Self, Error> {
         let options = config::load(common.options.clone(), common.config.as_deref(), &config::environment)?;
-        let collect = options.collect.clone().resolve()?;
+        let mut collect = options.collect.clone().resolve()?;
+        collect.probes = options.probes.clone().resolve()?;
         let mode = collect.lease.mode;
         let log_path = match &options.json_log.to {
             Some(Destination::File(path)) => Some(path.display().to_string()),

@@ -22,7 +22,9 @@ such a Prometheus keeps `_bucket`, `_sum` and `_count` series too if its scrape 
 `timing` says which clock a duration was measured by: `gpu` is time on the device, `host` the time of the calling
 thread. The two are never mixed in one series. An attribute that is not known for a series is left out.
 
-There is no `tensor_size_bytes`: CUPTI knows no tensor shapes. It comes with the probes, and nothing stands in for it.
+What needs tensors or an engine's own calls (`tensor_size_bytes`, `engine.*`, durations with `timing=\"host\"` under
+`paged_attention_duration_ms` and `cache_update_duration_ms`) comes from eBPF probes. Without them it is absent: nothing
+stands in for it. Without CUPTI's records, on the other hand, nothing has `timing=\"gpu\"`.
 ";
 
 const ACCOUNTING: &str = "
@@ -36,6 +38,15 @@ const ACCOUNTING: &str = "
 * `outcome=\"passed\"` went on to the next hop. Everything else is a loss with a name: `dropped` by CUPTI itself, `lost`
   because the ring was overwritten before it was read, `over_budget`, `unknown`, `malformed`.
 * An orphan (`gpu_agent.orphans`) is a record whose other half was never seen; it is counted as passed as well.
+
+Probes' records are counted for the whole agent, because the ring is one for all processes:
+
+* `bpf`: what became of each hit of a probe, in Linux. `filtered`: in a process that is no target; `unknown`: a probe that is being
+  taken away; `lost`: the ring was full; `passed`: in the ring.
+* `probes`: what `bpf` passed, as the agent decodes it: `passed`, `malformed`, or `unknown` (its probe is gone).
+* `correlate`: what `probes` passed, once it is known what became of it: `passed` (both halves of a call, the entry of one that
+  has no return, notices of the dynamic linker) or `orphaned` (a return without its entry). Entries that still wait for
+  their return are `gpu_agent.probes.calls.open`.
 
 What the exporters were given is in `gpu_agent.export.items`, by `exporter` and `outcome`:
 
@@ -104,12 +115,6 @@ fn attributes() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_said_of_tensors_holds_as_long_as_no_instrument_measures_them() {
-        let measured = INSTRUMENTS.iter().any(|instrument| instrument.name.starts_with("tensor_"));
-        assert_ne!(HEAD.contains("no `tensor_size_bytes`"), measured);
-    }
 
     #[test]
     fn docs_metrics_md_is_current() {

@@ -141,7 +141,7 @@ mod tests {
     fn yama_and_users_are_obstacles_only_without_the_capability() {
         let own = Process::look_up(Pid(std::process::id())).unwrap();
         let none = Capabilities::default();
-        let all = Capabilities { sys_ptrace: true, map_files: true, sys_admin: true };
+        let all = Capabilities { sys_ptrace: true, ..Capabilities::default() };
         assert_eq!(privileges(&own, none, 0), None);
         assert_eq!(privileges(&own, none, 1), Some(Refusal::Yama { scope: 1 }));
         assert_eq!(privileges(&own, all, 2), None);

@@ -98,6 +98,7 @@ impl Options {
             classifier: Classifier::with_files(&files)?,
             stop_timeout: Duration::from_secs(2),
             retry: Duration::from_secs(5),
+            probes: None,
         })
     }
 }

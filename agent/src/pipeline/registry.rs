@@ -15,6 +15,8 @@ use crate::source::cupti::Hops;
 /// State of a target. Names as in the attribute `state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
+    /// Probes only: the process has no shim.
+    Probed,
     /// The lease is held; the shim has not answered yet.
     Arming,
     /// Records flow.
@@ -39,7 +41,8 @@ pub enum State {
 
 impl State {
     /// All states.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Probed,
         Self::Arming,
         Self::Armed,
         Self::Busy,
@@ -56,6 +59,7 @@ impl State {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Probed => "probed",
             Self::Arming => "arming",
             Self::Armed => "armed",
             Self::Busy => "busy",
@@ -87,6 +91,8 @@ pub struct TargetStatus {
     pub state: State,
     /// Why, in a sentence; empty where the state says it all.
     pub why: String,
+    /// Probes that are attached, by engine: `mistral.rs 9, cuda 31`; empty if there are none.
+    pub probes: String,
     /// Records by stage and fate.
     pub hops: Hops,
     /// The same of earlier targets with the same attributes, whose entries are gone: their series went on in this one's.
@@ -124,6 +130,12 @@ impl Registry {
     #[must_use]
     pub fn info(&self, target: TargetId) -> Option<Arc<TargetInfo>> {
         self.read(|targets| Some(Arc::clone(&targets.get(&target)?.status.info)))
+    }
+
+    /// The probes that are attached in one target, by engine.
+    #[must_use]
+    pub fn probes(&self, target: TargetId) -> String {
+        self.read(|targets| targets.get(&target).map(|entry| entry.status.probes.clone())).unwrap_or_default()
     }
 
     /// One kernel name.
@@ -209,6 +221,7 @@ mod tests {
             info: Arc::new(TargetInfo { pid: Pid(7), executable: "serve".into(), simulated: false }),
             state: State::Ended,
             why: String::new(),
+            probes: String::new(),
             hops: Hops { decoded, ..Hops::default() },
             past: Hops::default(),
             versions: (0, 0),

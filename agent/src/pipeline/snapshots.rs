@@ -30,6 +30,9 @@ impl SnapshotSource for Shared {
         };
         self_metrics::targets(&self.registry.targets(), &mut builder);
         builder.starting(self.start_unix_ns);
+        if let Some(hops) = *lock(&self.probes) {
+            self_metrics::probes(&hops, &mut builder);
+        }
         self_metrics::exporters(&self.exporters, &mut builder);
         self_metrics::clock(&clock, &mut builder);
         self_metrics::agent(self.pace.interval_ns.load(Ordering::Relaxed), &mut builder);
@@ -159,6 +162,7 @@ mod tests {
             info: Arc::new(info),
             state: State::Armed,
             why: String::new(),
+            probes: String::new(),
             hops: Hops::default(),
             past: Hops::default(),
             versions: (0, 0),

@@ -34,10 +34,37 @@ pub(super) fn of_report(target: &Target, report: &Report) -> (State, String) {
     }
 }
 
+/// What a target without a ring shows, and what it does not.
+pub(super) fn of_probes(attached: &str) -> String {
+    const UNSEEN: &str = "no shim in this process: kernels, GPU times and copies are not visible";
+    if attached.is_empty() {
+        format!("{UNSEEN}; and no known entry point is in its files yet, new ones are watched for")
+    } else {
+        format!("{UNSEEN}; calls of entry points, their host times and tensors are")
+    }
+}
+
+/// Whether GPU records of a target in this state flow, or will at once: executions are counted by them then.
+pub(super) fn has_gpu_records(state: State) -> bool {
+    match state {
+        State::Arming | State::Armed | State::Finished => true,
+        State::Probed
+        | State::Busy
+        | State::Yielded
+        | State::NoCupti
+        | State::Failed
+        | State::LeaseLost
+        | State::Replaced
+        | State::Ended => false,
+    }
+}
+
 /// How healthy a target in this state is.
 pub(super) fn health(state: State) -> Status {
     match state {
-        State::Arming | State::Armed | State::Finished | State::Replaced | State::Ended => Status::Healthy,
+        State::Probed | State::Arming | State::Armed | State::Finished | State::Replaced | State::Ended => {
+            Status::Healthy
+        }
         State::Busy | State::Yielded | State::LeaseLost => Status::Degraded,
         State::NoCupti => Status::Unsupported,
         State::Failed => Status::Failed,

@@ -1,4 +1,4 @@
-//! The thread that reads the rings.
+//! The thread that reads the rings: the shims', and that of the probes.
 //!
 //! Enters: commands, records. Leaves: series, names, events, states. Refuses: to end with records unread: a stop ends the
 //! leases, waits for the shims' last flush and takes it in.
@@ -11,8 +11,11 @@ use gpu_agent_ring::control::mono_ns;
 use tracing::{info, warn};
 
 use super::pace::Pace;
-use super::recovery::{Recovery, Step};
+use super::prober::{News, Request};
+use super::probes::Probes;
+use super::recovery::Step;
 use super::registry::{State, TargetStatus};
+use super::target::{Attached, Probed, Ring};
 use super::{Command, Config, Shared, lock, state};
 use crate::aggregate::Process;
 use crate::classes::Classifier;
@@ -20,6 +23,7 @@ use crate::clock::Anchor;
 use crate::event::{Event, Pid, TargetId};
 use crate::export::{EventSender, TargetInfo};
 use crate::health::Status;
+use crate::identity;
 use crate::source::cupti::{self, AttachError, Fate, Item, Lease, Opened, Target};
 
 /// Records taken from one ring under one lock of the aggregate: about a millisecond.
@@ -38,6 +42,7 @@ pub(super) struct Worker {
     grace: Duration,
     retry: Duration,
     targets: Vec<Attached>,
+    probes: Option<Probes>,
     /// Processes that run another program now: it may have a ring of its own.
     replaced: Vec<(Pid, TargetId)>,
     /// Ended targets, and when: their names go when their series have gone.
@@ -45,14 +50,13 @@ pub(super) struct Worker {
     next: u32,
 }
 
-struct Attached {
-    id: TargetId,
-    target: Target,
-    recovery: Recovery,
-}
-
 impl Worker {
-    pub(super) fn new(config: Config, shared: Arc<Shared>, events: EventSender) -> Self {
+    pub(super) fn new(
+        config: Config,
+        shared: Arc<Shared>,
+        events: EventSender,
+        probes: Option<Probes>,
+    ) -> Self {
         Self {
             shared,
             events,
@@ -62,6 +66,7 @@ impl Worker {
             grace: Duration::from_nanos(config.limits.grace_ns),
             retry: config.retry,
             targets: Vec::new(),
+            probes,
             replaced: Vec::new(),
             ended: Vec::new(),
             next: 0,
@@ -84,6 +89,15 @@ impl Worker {
                     // Who asked may have gone meanwhile; the target stays attached all the same.
                     let _ = answer.send(attached);
                 }
+                Ok(Command::Probe { process, simulated, answer }) => {
+                    let _ = answer.send(self.probe(*process, simulated));
+                }
+                Ok(Command::Follow(pid)) => {
+                    if let Some(probes) = &mut self.probes {
+                        probes.requests().ask(Request::Follow { pid });
+                    }
+                }
+                Ok(Command::News(news)) => self.hear(news),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -94,12 +108,19 @@ impl Worker {
     /// Takes in what waits in all rings; returns how long to sleep.
     fn look(&mut self, pace: &mut Pace) -> Duration {
         let mut fullest = (0, 1);
-        for attached in &mut self.targets {
-            let records = drain(&self.shared, &mut self.events, attached);
-            let capacity = attached.target.capacity();
+        let mut seen = |(records, capacity): (u64, u64)| {
             if u128::from(records) * u128::from(fullest.1) > u128::from(fullest.0) * u128::from(capacity) {
                 fullest = (records, capacity);
             }
+        };
+        for Attached { id, ring, .. } in &mut self.targets {
+            if let Some(ring) = ring {
+                let records = drain(&self.shared, &mut self.events, *id, ring);
+                seen((records, ring.target.capacity()));
+            }
+        }
+        if let Some(probes) = &mut self.probes {
+            seen(probes.look(&self.shared, &mut self.events));
         }
         self.events.flush();
         self.count();
@@ -110,10 +131,10 @@ impl Worker {
     /// target that was not armed yet.
     fn count(&mut self) {
         for index in 0..self.targets.len() {
-            let Some(Attached { id, target, .. }) = self.targets.get_mut(index) else { continue };
-            let hops = target.hops();
+            let Some(attached) = self.targets.get_mut(index) else { continue };
+            let hops = attached.hops();
             let mut arming = false;
-            self.shared.registry.update(*id, |status| {
+            self.shared.registry.update(attached.id, |status| {
                 status.hops = hops;
                 arming = status.state == State::Arming;
             });
@@ -123,19 +144,57 @@ impl Worker {
         }
     }
 
+    /// A ring: of a target that is probed already, or of a new one.
     fn attach(&mut self, opened: Opened, from_start: bool) -> Result<TargetId, AttachError> {
         let pid = opened.process.pid;
+        let known = self.targets.iter().position(|known| known.pid == pid);
+        let joins = known.filter(|&index| {
+            self.targets.get(index).is_some_and(|known| known.ring.is_none() && known.is(&opened.process))
+        });
         // The same process again, with a new ring: it runs another program now, and the one before holds no memory.
-        if let Some(index) = self.targets.iter().position(|known| known.target.process().pid == pid) {
+        if let (Some(index), None) = (known, joins) {
             self.end(index, State::Ended, true);
         }
         let target = Target::attach(opened, self.lease, Arc::clone(&self.classifier), from_start)?;
+        let simulated = target.is_simulated();
+        let ring = Ring::new(target, self.retry);
+        let index = match joins {
+            Some(index) => index,
+            None => self.add(ring.target.process(), simulated, State::Arming),
+        };
+        let id = self.set_ring(index, ring);
+        self.set_simulated(id, simulated);
+        if joins.is_none()
+            && let Ok(process) = identity::Process::look_up(pid)
+        {
+            self.set_probed(index, process, false);
+        }
+        self.report_state(index, Ok(()));
+        Ok(id)
+    }
+
+    /// A process without a ring.
+    fn probe(&mut self, process: identity::Process, simulated: bool) -> TargetId {
+        let known = self.targets.iter().position(|known| known.pid == process.pid);
+        if let Some(index) = known {
+            match self.targets.get(index) {
+                Some(known) if known.is(&process) => return known.id,
+                _ => self.end(index, State::Ended, true),
+            }
+        }
+        let index = self.add(&process, simulated, State::Probed);
+        self.set_probed(index, process, true);
+        self.report_state(index, Ok(()));
+        self.targets.get(index).map_or(TargetId(self.next), |attached| attached.id)
+    }
+
+    /// A new target without sources; its index.
+    fn add(&mut self, process: &identity::Process, simulated: bool, state: State) -> usize {
         let id = TargetId(self.next);
         self.next += 1;
         let start_unix_ns = Anchor::now().unix_ns;
-        let process = target.process();
-        let info =
-            TargetInfo { pid, executable: process.executable.to_string(), simulated: target.is_simulated() };
+        let pid = process.pid;
+        let info = TargetInfo { pid, executable: process.executable.to_string(), simulated };
         info!(
             pid = pid.0,
             executable = info.executable,
@@ -143,21 +202,68 @@ impl Worker {
             simulated = info.simulated,
             "attached"
         );
-        let process = Process { pid, executable: Arc::clone(&process.executable), simulated: info.simulated };
+        let process = Process { pid, executable: Arc::clone(&process.executable), simulated };
         lock(&self.shared.aggregator).add_target(id, &process, start_unix_ns);
         self.shared.registry.add(TargetStatus {
             id,
             info: Arc::new(info),
-            state: State::Arming,
+            state,
             why: String::new(),
+            probes: String::new(),
             hops: cupti::Hops::default(),
             past: cupti::Hops::default(),
-            versions: target.versions(),
+            versions: (0, 0),
             start_unix_ns,
         });
-        self.targets.push(Attached { id, target, recovery: Recovery::new(self.retry) });
-        self.report_state(self.targets.len() - 1, Ok(()));
-        Ok(id)
+        self.targets.push(Attached { id, pid, ring: None, probed: None });
+        self.targets.len() - 1
+    }
+
+    fn set_ring(&mut self, index: usize, ring: Ring) -> TargetId {
+        let Some(attached) = self.targets.get_mut(index) else { return TargetId(self.next) };
+        attached.ring = Some(ring);
+        if let Some(probes) = &mut self.probes {
+            probes.set_ring(attached.pid);
+        }
+        attached.id
+    }
+
+    fn set_probed(&mut self, index: usize, process: identity::Process, wants_cuda: bool) {
+        let (Some(attached), Some(probes)) = (self.targets.get_mut(index), &mut self.probes) else { return };
+        probes.add(attached.pid, attached.id, wants_cuda);
+        attached.probed = Some(Probed::new(process));
+    }
+
+    fn set_simulated(&mut self, id: TargetId, simulated: bool) {
+        lock(&self.shared.aggregator).set_simulated(id, simulated);
+        self.shared.registry.update(id, |status| {
+            if status.info.simulated != simulated {
+                status.info = Arc::new(TargetInfo { simulated, ..(*status.info).clone() });
+            }
+        });
+    }
+
+    /// News of the prober.
+    fn hear(&mut self, news: News) {
+        let Some(probes) = &mut self.probes else { return };
+        match news {
+            News::Told(slots) => probes.told(&slots, &self.shared, &mut self.events),
+            News::Gone(slots) => probes.gone(&slots, &self.shared, &mut self.events),
+            News::Done(pid) => probes.requests().done(pid),
+            News::Found { process, simulated } => {
+                self.probe(*process, simulated);
+            }
+            News::Attached { pid, what, simulated } => {
+                let Some(index) = self.targets.iter().position(|known| known.pid == pid) else { return };
+                let Some(Attached { id, ring, .. }) = self.targets.get(index) else { return };
+                let (id, has_ring) = (*id, ring.is_some());
+                self.shared.registry.update(id, |status| status.probes = what);
+                if !has_ring {
+                    self.set_simulated(id, simulated);
+                    self.report_state(index, Ok(()));
+                }
+            }
+        }
     }
 
     /// Leases, states, ends, clocks, bandwidths.
@@ -170,17 +276,20 @@ impl Worker {
         }
         for index in (0..self.targets.len()).rev() {
             let Some(attached) = self.targets.get_mut(index) else { continue };
-            match attached.target.fate() {
+            match attached.fate() {
                 Fate::Running => self.hold(index),
                 Fate::Ended => self.end(index, State::Ended, true),
                 Fate::Replaced => {
-                    self.replaced.push((attached.target.process().pid, attached.id));
+                    self.replaced.push((attached.pid, attached.id));
                     self.end(index, State::Replaced, true);
                 }
             }
         }
         self.look_for_replaced();
         let now = mono_ns();
+        if let Some(probes) = &mut self.probes {
+            probes.upkeep(now, &self.shared, &mut self.events);
+        }
         lock(&self.shared.aggregator).tick(now);
         self.ended.retain(|(id, since)| {
             // A process whose next program has no ring yet is still a target.
@@ -197,6 +306,15 @@ impl Worker {
     fn look_for_replaced(&mut self) {
         for (pid, before) in std::mem::take(&mut self.replaced) {
             let found = cupti::find(pid);
+            if self.probes.is_some()
+                && found.is_err()
+                && let Ok(process) = identity::Process::look_up(pid)
+            {
+                // The prober finds its ring, once there is one.
+                self.probe(process, false);
+                self.shared.registry.update(before, |status| status.state = State::Ended);
+                continue;
+            }
             if let Err(error) = &found
                 && !matches!(error, AttachError::Identity(_) | AttachError::Reused { .. })
             {
@@ -214,7 +332,9 @@ impl Worker {
 
     /// Renews the lease; a shim that failed rests first.
     fn hold(&mut self, index: usize) {
-        let Some(Attached { target, recovery, .. }) = self.targets.get_mut(index) else { return };
+        let Some(Attached { ring: Some(Ring { target, recovery }), .. }) = self.targets.get_mut(index) else {
+            return;
+        };
         let report = target.report();
         match recovery.next(report.state, mono_ns()) {
             Step::Hold => {
@@ -232,21 +352,25 @@ impl Worker {
     }
 
     fn report_state(&mut self, index: usize, renewed: Result<(), gpu_agent_ring::LeaseError>) {
-        let Some(Attached { target, .. }) = self.targets.get_mut(index) else { return };
-        let (state, why) = match renewed {
-            Err(error) => (State::LeaseLost, error.to_string()),
-            Ok(()) => state::of_report(target, &target.report()),
+        let Some(attached) = self.targets.get(index) else { return };
+        let (state, why) = match (&attached.ring, renewed) {
+            (Some(_), Err(error)) => (State::LeaseLost, error.to_string()),
+            (Some(ring), Ok(())) => state::of_report(&ring.target, &ring.target.report()),
+            (None, _) => {
+                let probes = self.shared.registry.probes(attached.id);
+                (State::Probed, state::of_probes(&probes))
+            }
         };
         self.set_state(index, state, &why);
     }
 
     fn set_state(&mut self, index: usize, state: State, why: &str) {
-        let Some(Attached { id, target, .. }) = self.targets.get_mut(index) else { return };
-        let hops = target.hops();
-        let versions = target.versions();
-        let pid = target.process().pid;
+        let Some(attached) = self.targets.get_mut(index) else { return };
+        let hops = attached.hops();
+        let versions = attached.ring.as_ref().map_or((0, 0), |ring| ring.target.versions());
+        let (id, pid) = (attached.id, attached.pid);
         let mut changed = false;
-        self.shared.registry.update(*id, |status| {
+        self.shared.registry.update(id, |status| {
             // What becomes of a failed shim is news each time; how long another agent's lease lasts is not.
             changed = status.state != state || (state == State::Failed && status.why != why);
             status.state = state;
@@ -254,6 +378,7 @@ impl Worker {
             status.hops = hops;
             status.versions = versions;
         });
+        lock(&self.shared.aggregator).set_gpu_records(id, state::has_gpu_records(state));
         let health = state::health(state);
         self.shared.board.set(&component(pid), health, if why.is_empty() { state.name() } else { why });
         if changed && health != Status::Healthy {
@@ -269,20 +394,25 @@ impl Worker {
             return;
         }
         let mut attached = self.targets.swap_remove(index);
-        // Bounded, because a process that was only let go may go on writing for ever.
-        for _ in 0..LAST_LOOKS {
-            if drain(&self.shared, &mut self.events, &mut attached) == 0 {
-                break;
+        let (id, pid) = (attached.id, attached.pid);
+        if let Some(ring) = &mut attached.ring {
+            // Bounded, because a process that was only let go may go on writing for ever.
+            for _ in 0..LAST_LOOKS {
+                if drain(&self.shared, &mut self.events, id, ring) == 0 {
+                    break;
+                }
             }
         }
+        if let (Some(_), Some(probes)) = (&attached.probed, &mut self.probes) {
+            probes.remove(pid, &self.shared, &mut self.events);
+        }
         self.events.flush();
-        let Attached { id, mut target, .. } = attached;
-        let hops = target.hops();
-        let pid = target.process().pid;
+        let hops = attached.hops();
         lock(&self.shared.aggregator).end_target(id, mono_ns(), has_exited);
         self.shared.registry.update(id, |status| {
             status.state = state;
             status.why = String::new();
+            status.probes = String::new();
             status.hops = hops;
         });
         self.shared.board.remove(&component(pid));
@@ -292,33 +422,37 @@ impl Worker {
 
     /// Ends all leases, and waits until each shim has flushed for the last time.
     fn stop(&mut self) {
-        for attached in &mut self.targets {
-            attached.target.release();
+        for ring in self.targets.iter_mut().filter_map(|attached| attached.ring.as_mut()) {
+            ring.target.release();
         }
         let deadline = Instant::now() + self.stop_timeout;
-        let settled =
-            |attached: &Attached| attached.target.is_settled() || attached.target.fate() == Fate::Ended;
+        let settled = |attached: &Attached| match &attached.ring {
+            Some(ring) => ring.target.is_settled() || ring.target.fate() == Fate::Ended,
+            None => true,
+        };
         while !self.targets.iter().all(settled) && Instant::now() < deadline {
-            for attached in &mut self.targets {
-                drain(&self.shared, &mut self.events, attached);
+            for Attached { id, ring, .. } in &mut self.targets {
+                if let Some(ring) = ring {
+                    drain(&self.shared, &mut self.events, *id, ring);
+                }
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         while let Some(first) = self.targets.first() {
-            let has_exited = first.target.fate() != Fate::Running;
+            let has_exited = first.fate() != Fate::Running;
             self.end(0, State::Ended, has_exited);
         }
     }
 }
 
 /// Takes in what waits in one ring, turn by turn. Returns the number of records that were there.
-fn drain(shared: &Shared, events: &mut EventSender, attached: &mut Attached) -> u64 {
-    let before = attached.target.position();
+fn drain(shared: &Shared, events: &mut EventSender, id: TargetId, ring: &mut Ring) -> u64 {
+    let target = &mut ring.target;
+    let before = target.position();
     // The writer may be faster than we are: a bounded number of turns, then the other targets have theirs.
-    for _ in 0..attached.target.capacity() / TURN + 1 {
+    for _ in 0..target.capacity() / TURN + 1 {
         let mut aggregator = lock(&shared.aggregator);
-        let id = attached.id;
-        let pending = attached.target.drain(TURN, |item| match item {
+        let pending = target.drain(TURN, |item| match item {
             Item::Name(new) => {
                 aggregator.add_name(id, new.id, Arc::clone(&new.name));
                 shared.registry.add_name(id, Arc::clone(&new.name));
@@ -335,7 +469,7 @@ fn drain(shared: &Shared, events: &mut EventSender, attached: &mut Attached) -> 
             break;
         }
     }
-    attached.target.position() - before
+    target.position() - before
 }
 
 fn component(pid: Pid) -> String {

@@ -88,4 +88,6 @@ pub struct Values {
     pub fields: Vec<(Arc<str>, FieldValue)>,
     /// Values that could not be read or contradict themselves, left out above.
     pub unreadable: u32,
+    /// The specification's `if` says that this call is none of the probe's: nothing is made of it.
+    pub is_excluded: bool,
 }

@@ -25,6 +25,18 @@ pub const KERNEL_NAME: &str = "kernel.name";
 pub const USE_V1: &str = "use_v1";
 /// `gpu` for time on the device, `host` for time of the calling thread.
 pub const TIMING: &str = "timing";
+/// Inference engine: the name of the probe specification.
+pub const ENGINE: &str = "engine";
+/// Class of an operation: `paged_attention`, `cache_update`, `decode`, …; see [`crate::event::OpClass`].
+pub const OP: &str = "op";
+/// Name of a probe; `_other` past the series limit.
+pub const PROBE: &str = "probe";
+/// Name of a tensor among a call's arguments; `_other` past the series limit.
+pub const TENSOR_NAME: &str = "tensor_name";
+/// Element type of a tensor.
+pub const DTYPE: &str = "dtype";
+/// `hit` or `miss`.
+pub const RESULT: &str = "result";
 /// Direction of a copy: `h2d`, `d2h`, `d2d`, `p2p`, `h2h`, `unknown`.
 pub const DIRECTION: &str = "direction";
 /// `memcpy`, `memset`, `alloc` or `free`.
@@ -60,7 +72,16 @@ pub mod timing {
     pub const HOST: &str = "host";
 }
 
-/// The value that stands for everything past the series limit (`kernel.name`, `function`, `gpu`, `error.type`).
+/// Values of [`RESULT`].
+pub mod result {
+    /// It was there.
+    pub const HIT: &str = "hit";
+    /// It was not.
+    pub const MISS: &str = "miss";
+}
+
+/// The value that stands for everything past the series limit (`kernel.name`, `function`, `gpu`, `error.type`, `probe`,
+/// `tensor_name`).
 pub const OTHER: &str = "_other";
 
 /// Values of [`HOP`].
@@ -73,6 +94,12 @@ pub mod hop {
     pub const RING: &str = "ring";
     /// The agent's decoder.
     pub const DECODE: &str = "decode";
+    /// The BPF programs, in Linux.
+    pub const BPF: &str = "bpf";
+    /// The agent's decoder of probes' records.
+    pub const PROBES: &str = "probes";
+    /// The pairing of entries and returns.
+    pub const CORRELATE: &str = "correlate";
 }
 
 /// Values of [`OUTCOME`].
@@ -89,6 +116,10 @@ pub mod outcome {
     pub const MALFORMED: &str = "malformed";
     /// Left out to stay within the overhead budget.
     pub const OVER_BUDGET: &str = "over_budget";
+    /// Left out by a filter, as asked for.
+    pub const FILTERED: &str = "filtered";
+    /// Without its other half.
+    pub const ORPHANED: &str = "orphaned";
     /// An error on the way.
     pub const FAILED: &str = "failed";
     /// Arrived, and was refused by the receiver.

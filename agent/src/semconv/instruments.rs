@@ -1,10 +1,9 @@
 //! The instruments themselves: each a constant, and all of them in [`INSTRUMENTS`].
 //!
-//! Enters: nothing. Leaves: constants. Refuses: instruments that nothing feeds. `tensor_size_bytes` is not here:
-//! it needs tensor shapes, which CUPTI does not know.
+//! Enters: nothing. Leaves: constants. Refuses: instruments that nothing feeds.
 
 use super::attribute as a;
-use super::bounds::{GPU_MILLISECONDS, GPU_SECONDS, HOST_SECONDS};
+use super::bounds::{CALL_MILLISECONDS, GPU_SECONDS, HOST_SECONDS, TENSOR_BYTES};
 use super::{Instrument, InstrumentKind};
 
 /// Declares instruments; the doc comment is the public description too.
@@ -29,18 +28,42 @@ macro_rules! instruments {
 }
 
 instruments! {
-    /// Executions of paged attention on the GPU; a v2 call (main and reduce kernel) counts once.
+    /// Executions of paged attention on the GPU, where CUPTI's records show them; a v2 call (main and reduce kernel) counts
+    /// once. Elsewhere calls of the probed entry points, which have no `gpu`.
     PAGED_ATTENTION_CALLS: Counter "paged_attention_calls" [""]
         [a::PID, a::EXECUTABLE, a::GPU, a::GPU_UUID, a::GPU_MODEL, a::USE_V1];
-    /// GPU time of one paged-attention call; the reduce kernel of a v2 call is part of it.
+    /// Time of one paged-attention call: `timing="gpu"` is that of its kernels (the reduce kernel of a v2 call is part of it),
+    /// `timing="host"` that of the calling thread in the probed entry point.
     PAGED_ATTENTION_DURATION: Histogram "paged_attention_duration_ms" ["ms"]
-        [a::PID, a::EXECUTABLE, a::GPU, a::GPU_UUID, a::GPU_MODEL, a::USE_V1, a::TIMING] GPU_MILLISECONDS;
-    /// Executions of kernels that write new keys and values into the KV cache.
+        [a::PID, a::EXECUTABLE, a::GPU, a::GPU_UUID, a::GPU_MODEL, a::USE_V1, a::TIMING] CALL_MILLISECONDS;
+    /// Executions of kernels that write new keys and values into the KV cache, where CUPTI's records show them; elsewhere
+    /// calls of the probed entry points, which have no `gpu`.
     CACHE_UPDATE_CALLS: Counter "cache_update_calls" [""]
         [a::PID, a::EXECUTABLE, a::GPU, a::GPU_UUID, a::GPU_MODEL];
-    /// GPU time of one KV-cache update.
+    /// Time of one KV-cache update, on the GPU or of the calling thread.
     CACHE_UPDATE_DURATION: Histogram "cache_update_duration_ms" ["ms"]
-        [a::PID, a::EXECUTABLE, a::GPU, a::GPU_UUID, a::GPU_MODEL, a::TIMING] GPU_MILLISECONDS;
+        [a::PID, a::EXECUTABLE, a::GPU, a::GPU_UUID, a::GPU_MODEL, a::TIMING] CALL_MILLISECONDS;
+
+    /// Size of a tensor among the arguments of a probed call, counted once a call. Views share storage, so sums may count bytes
+    /// more than once.
+    TENSOR_SIZE: Histogram "tensor_size_bytes" ["By"]
+        [a::PID, a::EXECUTABLE, a::TENSOR_NAME, a::DTYPE, a::OP] TENSOR_BYTES;
+
+    /// Calls of probed entry points of inference engines.
+    OP_CALLS: Counter "engine.op.calls" [""] [a::PID, a::EXECUTABLE, a::ENGINE, a::OP, a::PROBE];
+    /// Host time of one such call, from its entry to its return.
+    OP_DURATION: Histogram "engine.op.duration" ["s"]
+        [a::PID, a::EXECUTABLE, a::ENGINE, a::OP, a::PROBE, a::TIMING] HOST_SECONDS;
+    /// Such calls that were left without a return: by an exception, by `longjmp`, or with their thread.
+    OP_UNWOUND: Counter "engine.op.unwound" [""] [a::PID, a::EXECUTABLE, a::ENGINE, a::OP, a::PROBE];
+    /// Such calls whose return value says that they failed.
+    OP_FAILURES: Counter "engine.op.failures" [""] [a::PID, a::EXECUTABLE, a::ENGINE, a::OP, a::PROBE];
+    /// Tokens of calls that state their number.
+    OP_TOKENS: Counter "engine.op.tokens" [""] [a::PID, a::EXECUTABLE, a::ENGINE, a::OP, a::PROBE];
+    /// Bytes moved, loaded or allocated by calls that state their number.
+    OP_BYTES: Counter "engine.op.bytes" ["By"] [a::PID, a::EXECUTABLE, a::ENGINE, a::OP, a::PROBE];
+    /// Blocks that calls of the class `cache_lookup` asked for, by `result`: `hit` or `miss`.
+    CACHE_BLOCKS: Counter "engine.cache.blocks" [""] [a::PID, a::EXECUTABLE, a::ENGINE, a::PROBE, a::RESULT];
 
     /// Kernel executions.
     KERNEL_EXECUTIONS: Counter "gpu.kernel.executions" [""]
@@ -101,14 +124,24 @@ instruments! {
         [a::PID, a::EXECUTABLE, a::GPU, a::GPU_UUID, a::GPU_MODEL];
 
     /// Records by stage and fate. At each stage, the sum over all outcomes is what the stage before passed on;
-    /// `ring` gets the shim's own metadata records on top. See docs/metrics.md, "Accounting".
+    /// `ring` gets the shim's own metadata records on top. Those of the probes' stages (`bpf`, `probes`, `correlate`) are the
+    /// agent's, of all processes together. See docs/metrics.md, "Accounting".
     OWN_RECORDS: Counter "gpu_agent.records" [""] [a::PID, a::EXECUTABLE, a::HOP, a::OUTCOME];
     /// Records by which the shim describes devices, contexts and sessions; they enter the pipeline at `ring`.
     OWN_METADATA: Counter "gpu_agent.records.metadata" [""] [a::PID, a::EXECUTABLE];
     /// Records that CUPTI handed out before their end was known; counted as passed, their time is left out.
     OWN_INCOMPLETE: Counter "gpu_agent.records.incomplete" [""] [a::PID, a::EXECUTABLE];
-    /// Records whose other half was never seen: a free without its allocation, a reduce kernel without its main.
+    /// Records whose other half was never seen: a free without its allocation, a reduce kernel without its main. A return
+    /// without its entry is in `gpu_agent.records{hop="correlate"}`.
     OWN_ORPHANS: Counter "gpu_agent.orphans" [""] [a::PID, a::EXECUTABLE, a::ORPHAN];
+    /// Calls of probed functions that wait for their return.
+    OWN_OPEN_CALLS: Gauge "gpu_agent.probes.calls.open" [""] [];
+    /// Calls of probed functions whose duration is not known, because records were lost meanwhile or too many were open.
+    OWN_UNTIMED_CALLS: Counter "gpu_agent.probes.calls.untimed" [""] [];
+    /// Reads of the BPF programs that met an address which cannot be read; the value is left out.
+    OWN_FAULTED_READS: Counter "gpu_agent.probes.reads.faulted" [""] [];
+    /// Values of probed calls that could not be read or contradict themselves; they are left out.
+    OWN_UNREADABLE: Counter "gpu_agent.probes.values.unreadable" [""] [];
     /// Kernel names for which a target's name table had no room.
     OWN_NAMES_FULL: Counter "gpu_agent.names.full" [""] [a::PID, a::EXECUTABLE];
     /// CPU time that the shim spent copying records, in the target.

@@ -142,6 +142,16 @@ impl Headers {
         let segment = self.segments.iter().find(within)?;
         segment.offset.checked_add(address - segment.address)
     }
+
+    /// The section with this name.
+    pub(super) fn section(&self, name: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| &*section.name == name)
+    }
+
+    /// The first section of this kind.
+    pub(super) fn section_of_kind(&self, kind: SectionType) -> Option<&Section> {
+        self.sections.iter().find(|section| section.kind == kind)
+    }
 }
 
 /// A table of headers.

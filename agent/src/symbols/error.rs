@@ -76,6 +76,18 @@ pub enum Problem {
         /// How much may be.
         limit: u64,
     },
+    /// Its `.gnu_debugdata` is no xz stream, or a broken one.
+    #[error("cannot unpack its .gnu_debugdata: {source}")]
+    Unpack {
+        /// Why.
+        source: io::Error,
+    },
+    /// A debug file that is another file's.
+    #[error("its debug file has another build-id or checksum")]
+    Foreign,
+    /// A debug file without symbols.
+    #[error("its debug file has no symbols")]
+    NoSymbols,
 }
 
 impl Problem {
@@ -86,7 +98,7 @@ impl Problem {
 }
 
 /// Why a pattern has no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum Refusal {
     /// It matches more functions than a probe may.
     #[error("it matches {count} functions, the limit is {limit}; make the pattern narrower", limit = super::MAX_MATCHES)]

@@ -3,27 +3,24 @@
 //! Enters: a path. Leaves: its build-id, the functions that patterns name, their return instructions. Refuses: what
 //! [`Problem`] lists.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use object::LittleEndian as Le;
-use object::elf::{NT_GNU_BUILD_ID, NoteHeader64, SHT_DYNSYM, SHT_SYMTAB};
-
+use super::Symbol;
+use super::build_id::BuildId;
 use super::cache::Cache;
-use super::elf::{Headers, Machine, Section, first};
+use super::confirm;
+use super::debug_file::{DebugFile, Stripped};
+use super::elf::{Headers, Machine};
 use super::error::{ImageError, Problem, Refusal};
 use super::pattern::{Pattern, Query};
 use super::reader::Reader;
 use super::returns::{self, Returns, ReturnsError};
-use super::search::{Search, SymbolTable};
-use super::strings::StringTable;
-use super::{Symbol, Table};
+use super::search::Search;
+use super::table::{SymbolTable, Table};
 
-/// Longest note that is read, bytes.
-const MAX_NOTE_BYTES: u64 = 64 << 10;
-/// Most bytes that identify a build; linkers write 8 to 32.
-const MAX_BUILD_ID_BYTES: usize = 64;
+/// The functions that match one pattern, in the order of their addresses.
+pub type Answer = Result<Vec<Symbol>, Refusal>;
 
 /// A file with code in it.
 #[derive(Debug)]
@@ -32,31 +29,40 @@ pub struct Image {
     reader: Reader,
     headers: Headers,
     build_id: Option<BuildId>,
-}
-
-/// What a linker wrote to tell this build from any other (NT_GNU_BUILD_ID).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BuildId(Box<[u8]>);
-
-impl fmt::Display for BuildId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
-    }
+    debug_file: Result<Option<DebugFile>, Problem>,
 }
 
 impl Image {
     /// Opens a file and reads its headers. `shown` is its name for people: a path in `/proc` says nothing to them.
+    ///
+    /// Where it has no full symbol table, that of its debug file is used, if there is one in this mount namespace.
     pub fn open(path: &Path, shown: impl Into<Arc<str>>) -> Result<Self, ImageError> {
-        let shown = shown.into();
-        let opened = Reader::open(path).and_then(Self::read);
-        let (reader, headers, build_id) = opened.map_err(|problem| problem.of(&shown))?;
-        Ok(Self { shown, reader, headers, build_id })
+        Self::open_under(path, shown, Path::new("/"))
     }
 
-    fn read(reader: Reader) -> Result<(Reader, Headers, Option<BuildId>), Problem> {
+    /// The same, and its debug file is looked for in another root first: that of the process which maps it.
+    pub fn open_under(path: &Path, shown: impl Into<Arc<str>>, root: &Path) -> Result<Self, ImageError> {
+        let shown = shown.into();
+        let named = Path::new(&*shown);
+        let folder = if named.is_absolute() { named.parent() } else { path.parent() };
+        Self::read(path, folder, root)
+            .map(|image| Self { shown: Arc::clone(&shown), ..image })
+            .map_err(|problem| problem.of(&shown))
+    }
+
+    fn read(path: &Path, folder: Option<&Path>, root: &Path) -> Result<Self, Problem> {
+        let reader = Reader::open(path)?;
         let headers = Headers::read(&reader)?;
-        let build_id = build_id(&reader, &headers);
-        Ok((reader, headers, build_id))
+        let build_id = BuildId::read(&reader, &headers);
+        let stripped = Stripped { reader: &reader, headers: &headers, build_id: build_id.as_ref() };
+        let debug_file = match SymbolTable::full(Table::Symtab, &reader, &headers) {
+            Some(_) => Ok(None),
+            None => match DebugFile::find(&stripped, &[root, Path::new("/")], folder) {
+                Ok(None) => DebugFile::unpack(&stripped),
+                found => found,
+            },
+        };
+        Ok(Self { shown: "".into(), reader, headers, build_id, debug_file })
     }
 
     /// Its name for people.
@@ -77,25 +83,42 @@ impl Image {
         self.headers.machine
     }
 
-    /// The functions that each of `patterns` matches, in the order of their addresses; none if it matches none.
-    pub fn lookup(
-        &self,
-        cache: &Cache,
-        patterns: &[Pattern],
-    ) -> Result<Vec<Result<Vec<Symbol>, Refusal>>, ImageError> {
-        let _ = cache;
-        self.search(patterns).map_err(|problem| problem.of(&self.shown))
+    /// Its tables of symbols, with that of its debug file.
+    #[must_use]
+    pub fn tables(&self) -> Vec<Table> {
+        self.symbol_tables().iter().map(|table| table.table).collect()
     }
 
-    fn search(&self, patterns: &[Pattern]) -> Result<Vec<Result<Vec<Symbol>, Refusal>>, Problem> {
-        let mut answers: Vec<_> = patterns.iter().map(|_| Err(Refusal::NoWord)).collect();
-        let queries: Vec<(usize, Query)> = patterns
-            .iter()
-            .enumerate()
-            .filter_map(|(index, pattern)| Some((index, Query::new(pattern)?)))
-            .collect();
-        let Some(mut search) = Search::new(&self.headers, &queries) else { return Ok(answers) };
-        for table in self.tables() {
+    /// Why a debug file was found and not used.
+    #[must_use]
+    pub fn debug_file_problem(&self) -> Option<&Problem> {
+        self.debug_file.as_ref().err()
+    }
+
+    /// The functions that each of `patterns` matches; none if it matches none.
+    pub fn lookup(&self, cache: &Cache, patterns: &[Pattern]) -> Result<Vec<Answer>, ImageError> {
+        let identity = self.identity();
+        let known = cache.get(&identity, patterns, |answers| self.confirms(patterns, answers));
+        if let Some(answers) = known {
+            return Ok(answers);
+        }
+        let answers = self.search(patterns).map_err(|problem| problem.of(&self.shown))?;
+        cache.put(&identity, patterns, &answers);
+        Ok(answers)
+    }
+
+    /// The return instructions of a function of this file.
+    pub fn returns(&self, symbol: &Symbol) -> Result<Returns, ReturnsError> {
+        returns::find(&self.reader, &self.headers, symbol)
+    }
+
+    fn search(&self, patterns: &[Pattern]) -> Result<Vec<Answer>, Problem> {
+        let mut answers: Vec<Answer> = patterns.iter().map(|_| Err(Refusal::NoWord)).collect();
+        let numbered = patterns.iter().enumerate();
+        let queries: Vec<(usize, Query)> =
+            numbered.filter_map(|(index, pattern)| Some((index, Query::new(pattern)?))).collect();
+        let mut search = Search::new(&self.headers, &queries)?;
+        for table in self.symbol_tables() {
             search.table(&table)?;
         }
         for (pattern, found) in search.into_found() {
@@ -106,53 +129,37 @@ impl Image {
         Ok(answers)
     }
 
-    fn tables(&self) -> impl Iterator<Item = SymbolTable<'_>> {
-        [(SHT_DYNSYM, Table::Dynsym), (SHT_SYMTAB, Table::Symtab)].into_iter().filter_map(|(kind, table)| {
-            let section = self.headers.sections.iter().find(|section| section.kind == kind)?;
-            let strings = self.headers.sections.get(section.link as usize)?;
-            Some(SymbolTable {
-                table,
-                reader: &self.reader,
-                offset: section.offset,
-                size_bytes: section.size_bytes,
-                strings: StringTable { offset: strings.offset, size_bytes: strings.size_bytes },
-                versions: Vec::new(),
-            })
-        })
+    fn symbol_tables(&self) -> Vec<SymbolTable<'_>> {
+        let (reader, headers) = (&self.reader, &self.headers);
+        let dynamic = SymbolTable::dynamic(reader, headers);
+        let full = SymbolTable::full(Table::Symtab, reader, headers);
+        let debug = self.debug_file.as_ref().ok().and_then(|file| file.as_ref()?.symbols());
+        [dynamic, full, debug].into_iter().flatten().collect()
     }
 
-    /// The return instructions of a function of this file.
-    pub fn returns(&self, symbol: &Symbol) -> Result<Returns, ReturnsError> {
-        returns::find(&self.reader, &self.headers, symbol)
-    }
-}
-
-/// The build-id in the notes of a file.
-fn build_id(reader: &Reader, headers: &Headers) -> Option<BuildId> {
-    let mapped = headers.notes.iter().copied();
-    let is_note = |section: &&Section| &*section.name == ".note.gnu.build-id";
-    let sections =
-        headers.sections.iter().filter(is_note).map(|section| (section.offset, section.size_bytes));
-    mapped.chain(sections).find_map(|(offset, size_bytes)| {
-        let notes = reader.read(offset, size_bytes, MAX_NOTE_BYTES, "note").ok()?;
-        find_build_id(&notes)
-    })
-}
-
-/// `namesz descsz type name desc`, each part padded to four bytes.
-fn find_build_id(mut notes: &[u8]) -> Option<BuildId> {
-    loop {
-        let header = first::<NoteHeader64<Le>>(notes).ok()?;
-        let padded = |length: usize| length.checked_next_multiple_of(4);
-        let name_bytes = header.n_namesz.get(Le) as usize;
-        let content_bytes = header.n_descsz.get(Le) as usize;
-        let rest = notes.get(size_of::<NoteHeader64<Le>>()..)?;
-        let content = rest.get(padded(name_bytes)?..)?;
-        if header.n_type.get(Le) == NT_GNU_BUILD_ID && rest.starts_with(b"GNU\0") && name_bytes == 4 {
-            let id = content.get(..content_bytes)?;
-            return (!id.is_empty() && id.len() <= MAX_BUILD_ID_BYTES).then(|| BuildId(id.into()));
+    /// What stands for the content of this file and of its debug file.
+    fn identity(&self) -> String {
+        let size_bytes = self.reader.size_bytes();
+        let mut identity = match (&self.build_id, self.reader.inode()) {
+            (Some(id), _) => format!("build-id {id}, {size_bytes} bytes"),
+            (None, inode) => format!("{inode:?}"),
+        };
+        if let Ok(Some(file)) = &self.debug_file {
+            identity += &format!(", symbols of {:?}", file.reader.inode());
         }
-        notes = content.get(padded(content_bytes)?..)?;
+        identity
+    }
+
+    /// Whether this very file has what an earlier search found.
+    fn confirms(&self, patterns: &[Pattern], answers: &[Answer]) -> bool {
+        let tables = self.symbol_tables();
+        patterns.iter().zip(answers).all(|(pattern, answer)| match (Query::new(pattern), answer) {
+            (Some(query), Ok(symbols)) => {
+                symbols.iter().all(|symbol| confirm::has(&self.headers, &tables, &query, symbol))
+            }
+            (None, Ok(_)) => false,
+            (_, Err(_)) => true,
+        })
     }
 }
 
@@ -162,7 +169,7 @@ mod tests {
 
     use super::Image;
     use crate::event::Pid;
-    use crate::symbols::{Cache, Pattern, process};
+    use crate::symbols::{Cache, Pattern, Refusal, process};
 
     #[test]
     fn functions_of_this_process_lie_where_symbols_say() {
@@ -181,13 +188,10 @@ mod tests {
     #[test]
     fn functions_of_rust_are_found_by_their_demangled_name() {
         let image = Image::open(Path::new("/proc/self/exe"), "this test").unwrap();
-        let patterns = [
-            Pattern::Demangled("gpu_agent::demangle::signature".into()),
-            Pattern::Demangled("*".into()),
-            Pattern::Demangled("core::*".into()),
-        ];
+        let patterns =
+            [Pattern::Demangled("gpu_agent::demangle::signature".into()), Pattern::Demangled("*".into())];
         let found = image.lookup(&Cache::disabled(), &patterns).unwrap();
         assert_eq!(found[0].as_ref().unwrap().len(), 1, "{found:?}");
-        assert!(found[1].is_err() && found[2].is_err());
+        assert_eq!(found[1], Err(Refusal::NoWord));
     }
 }

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use crate::event::Pid;
 use crate::maps::{self, Mapping};
 
+use super::{Image, ImageError};
+
 /// Most files of one process.
 pub const MAX_FILES: usize = 4096;
 /// Most executable mappings of one file.
@@ -48,6 +50,8 @@ pub struct Mapped {
     pub path: PathBuf,
     /// Its path as the process sees it, for people.
     pub shown: Arc<str>,
+    /// The root of the process, in which that path and its debug file lie.
+    pub root: PathBuf,
     /// Where byte 0 of the file would lie, by the first of [`ranges`](Self::ranges).
     pub load_bias: u64,
     /// Its executable mappings.
@@ -74,6 +78,11 @@ pub struct Range {
 }
 
 impl Mapped {
+    /// Opens it.
+    pub fn open(&self) -> Result<Image, ImageError> {
+        Image::open_under(&self.path, Arc::clone(&self.shown), &self.root)
+    }
+
     /// The address of a byte of the file, if it is in an executable mapping.
     #[must_use]
     pub fn address_of(&self, file_offset: u64) -> Option<u64> {
@@ -89,13 +98,15 @@ pub fn mapped(pid: Pid) -> Result<Vec<Mapped>, ProcessError> {
     let path = format!("/proc/{pid}/maps");
     let failed = |source| ProcessError::Maps { path: path.clone(), source };
     let text = BufReader::new(File::open(&path).map_err(failed)?);
-    let files = collect(text, |mapping| open_path(pid, mapping)).map_err(failed)?;
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let files = collect(text, &root, |mapping| open_path(pid, &root, mapping)).map_err(failed)?;
     files.ok_or_else(|| ProcessError::TooMany { path: path.clone() })
 }
 
 /// `None` if there are too many.
 fn collect(
     text: impl io::BufRead,
+    root: &Path,
     path: impl Fn(&Mapping<'_>) -> PathBuf,
 ) -> io::Result<Option<Vec<Mapped>>> {
     let mut files: Vec<Mapped> = Vec::new();
@@ -116,6 +127,7 @@ fn collect(
             files.push(Mapped {
                 path: path(&mapping),
                 shown: String::from_utf8_lossy(mapping.path).into(),
+                root: root.to_owned(),
                 load_bias: mapping.start.wrapping_sub(mapping.offset),
                 ranges: vec![range],
                 device: mapping.device,
@@ -129,7 +141,7 @@ fn collect(
 }
 
 /// A path that opens the file of a mapping.
-fn open_path(pid: Pid, mapping: &Mapping<'_>) -> PathBuf {
+fn open_path(pid: Pid, root: &Path, mapping: &Mapping<'_>) -> PathBuf {
     // By the mapping itself: needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (Linux 5.9).
     let exact = PathBuf::from(format!("/proc/{pid}/map_files/{}", mapping.range));
     if exact.metadata().is_ok() {
@@ -137,7 +149,7 @@ fn open_path(pid: Pid, mapping: &Mapping<'_>) -> PathBuf {
     }
     // By its path, as the process sees it, if that still means the same file.
     let path = OsStr::from_bytes(mapping.path.strip_prefix(b"/").unwrap_or(mapping.path));
-    let seen = Path::new(&format!("/proc/{pid}/root")).join(path);
+    let seen = root.join(path);
     let is_same = seen.metadata().is_ok_and(|metadata| {
         let device = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
         metadata.ino() == mapping.inode && device == mapping.device

@@ -85,7 +85,7 @@ struct Seen {
 /// The places where `symbol` returns.
 pub(super) fn find(reader: &Reader, headers: &Headers, symbol: &Symbol) -> Result<Returns, ReturnsError> {
     let name = || symbol.demangled.to_string();
-    let whole = Part { address: symbol.address, size_bytes: symbol.size_bytes };
+    let whole = symbol.whole();
     let seen = look(reader, headers, whole, &name)?;
     let mut parts = vec![whole];
     let mut all = vec![seen];
@@ -130,8 +130,8 @@ fn look(
     let code = reader.read(offset, part.size_bytes, MAX_FUNCTION_BYTES, "code");
     let code = code.map_err(|source| ReturnsError::Unreadable { name: name(), source })?;
     let seen = match headers.machine {
-        Machine::X86_64 => x86_64::look(&code, part),
-        Machine::Aarch64 => aarch64::look(&code, part),
+        Machine::X86_64 => x86_64::look(&code, part.address),
+        Machine::Aarch64 => aarch64::look(&code, part.address),
     };
     seen.map_err(not_code)
 }

@@ -1,21 +1,21 @@
 //! The search of symbol tables for functions.
 //!
 //! Enters: the tables of a file, queries. Leaves: for each query the functions that match. Refuses: what is no whole function:
-//! undefined symbols (those of PLT entries have an address, in programs at a fixed place), parts of one (`.part`), copies
+//! symbols of PLT entries, parts of one (`.part`), copies
 //! whose arguments a compiler changed (`.constprop`, `.isra`), thunks; addresses outside of what can be executed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use object::LittleEndian as Le;
-use object::elf::{SHN_UNDEF, STT_FUNC, STT_GNU_IFUNC, Sym64};
+use object::elf::{STT_GNU_IFUNC, Sym64};
 
 use super::elf::{Headers, all};
 use super::error::Problem;
 use super::pattern::{Demangled, Query, split_version};
-use super::reader::Reader;
-use super::strings::{Candidates, Scanner, StringTable};
-use super::{MAX_MATCHES, Part, Refusal, Symbol, Table};
+use super::strings::{Candidates, Scanner};
+use super::table::{SYMBOL_BYTES, SymbolTable, Table, is_function};
+use super::{MAX_MATCHES, Part, Refusal, Symbol};
 
 /// Most symbols in one table.
 const MAX_SYMBOLS: u64 = 16 << 20;
@@ -25,21 +25,8 @@ const MAX_DEMANGLED_BYTES: usize = 64 << 20;
 const MAX_PARTS: usize = 8;
 /// Most functions that are counted for a pattern that matches too many.
 const MAX_COUNTED: usize = 1 << 20;
-const SYMBOL_BYTES: u64 = size_of::<Sym64<Le>>() as u64;
 /// Symbols read at once.
 const SYMBOLS_AT_ONCE: u64 = 32 << 10;
-
-/// A table of symbols.
-#[derive(Debug)]
-pub(super) struct SymbolTable<'a> {
-    pub(super) table: Table,
-    pub(super) reader: &'a Reader,
-    pub(super) offset: u64,
-    pub(super) size_bytes: u64,
-    pub(super) strings: StringTable,
-    /// Version of the symbol of each number.
-    pub(super) versions: Vec<Option<Arc<str>>>,
-}
 
 /// What was found for each of the queries.
 pub(super) struct Search<'a> {
@@ -62,9 +49,9 @@ struct Matches {
 }
 
 impl<'a> Search<'a> {
-    /// `None` if there is nothing to look for.
-    pub(super) fn new(headers: &'a Headers, queries: &'a [(usize, Query)]) -> Option<Self> {
-        Some(Self {
+    /// A search for all of `queries`, each with the number of its pattern.
+    pub(super) fn new(headers: &'a Headers, queries: &'a [(usize, Query)]) -> Result<Self, Problem> {
+        Ok(Self {
             headers,
             queries,
             scanner: Scanner::new(queries)?,
@@ -76,7 +63,7 @@ impl<'a> Search<'a> {
     /// Searches one table.
     pub(super) fn table(&mut self, table: &SymbolTable<'_>) -> Result<(), Problem> {
         let what = "symbols";
-        let count = table.size_bytes / SYMBOL_BYTES;
+        let count = table.count;
         if count > MAX_SYMBOLS {
             return Err(Problem::TooLarge { what, found: count, limit: MAX_SYMBOLS });
         }
@@ -84,6 +71,7 @@ impl<'a> Search<'a> {
         if candidates.is_empty() {
             return Ok(());
         }
+        let versions = table.versions()?;
         let mut verdicts = HashMap::new();
         for from in (0..count).step_by(SYMBOLS_AT_ONCE as usize) {
             let size_bytes = (count - from).min(SYMBOLS_AT_ONCE) * SYMBOL_BYTES;
@@ -91,24 +79,27 @@ impl<'a> Search<'a> {
             let bytes = table.reader.read(offset, size_bytes, size_bytes, what)?;
             for (number, symbol) in (from..).zip(all::<Sym64<Le>>(&bytes)) {
                 if is_function(symbol) {
-                    self.consider(table, &candidates, number, symbol, &mut verdicts)?;
+                    self.consider(
+                        &Candidate { table: table.table, number, symbol, version: versions.of(number) },
+                        &candidates,
+                        &mut verdicts,
+                    )?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Takes a function whose name matches.
+    /// Takes a function if its name matches.
     fn consider(
         &mut self,
-        table: &SymbolTable<'_>,
-        candidates: &Candidates,
-        number: u64,
-        symbol: &Sym64<Le>,
+        candidate: &Candidate<'_>,
+        names: &Candidates,
         verdicts: &mut HashMap<u32, Arc<Verdict>>,
     ) -> Result<(), Problem> {
+        let &Candidate { table, number, symbol, version } = candidate;
         let place = symbol.st_name.get(Le);
-        let Some((text, queries)) = candidates.at(place) else { return Ok(()) };
+        let Some((text, queries)) = names.at(place) else { return Ok(()) };
         let verdict = match verdicts.get(&place) {
             Some(known) => Arc::clone(known),
             None => {
@@ -119,29 +110,26 @@ impl<'a> Search<'a> {
         };
         let address = symbol.st_value.get(Le);
         let Some(file_offset) = self.headers.code_offset(address) else { return Ok(()) };
-        let part = Part { address, size_bytes: symbol.st_size.get(Le) };
-        let version = usize::try_from(number).ok().and_then(|number| table.versions.get(number)?.clone());
-        let version = version.or_else(|| verdict.version.clone());
+        let part = Part { address, size_bytes: symbol.st_size.get(Le), table, number };
+        let version = version.or(verdict.version.as_ref());
         for query in &verdict.queries {
             let Some((matches, (_, query))) = self.found.get_mut(*query).zip(self.queries.get(*query)) else {
                 continue;
             };
             if verdict.kind == Kind::Cold {
-                let parts = matches.cold.entry(Arc::clone(&verdict.base)).or_default();
-                if parts.len() < MAX_PARTS && !parts.contains(&part) {
-                    parts.push(part);
-                }
-            } else if query.wants_version(version.as_deref().unwrap_or_default()) {
+                matches.add_cold(&verdict.base, part);
+            } else if query.wants_version(version.map_or("", |version| version)) {
                 matches.add(Symbol {
                     raw: Arc::clone(&verdict.base),
                     demangled: Arc::clone(&verdict.demangled),
                     aliases: Vec::new(),
-                    version: version.clone(),
+                    version: version.cloned(),
                     address,
                     file_offset,
                     size_bytes: part.size_bytes,
                     is_ifunc: symbol.st_type() == STT_GNU_IFUNC,
-                    table: table.table,
+                    table,
+                    number,
                     cold: Vec::new(),
                 });
             }
@@ -193,8 +181,9 @@ impl<'a> Search<'a> {
 impl Matches {
     fn add(&mut self, symbol: Symbol) {
         if let Some(known) = self.functions.get_mut(&symbol.address) {
-            if known.size_bytes == 0 {
-                known.size_bytes = symbol.size_bytes;
+            if known.size_bytes == 0 && symbol.size_bytes > 0 && known.raw == symbol.raw {
+                (known.size_bytes, known.table, known.number) =
+                    (symbol.size_bytes, symbol.table, symbol.number);
             }
             if known.version.is_none() && known.raw == symbol.raw {
                 known.version = symbol.version;
@@ -212,6 +201,14 @@ impl Matches {
         }
     }
 
+    fn add_cold(&mut self, base: &Arc<str>, part: Part) {
+        let parts = self.cold.entry(Arc::clone(base)).or_default();
+        // The full table repeats the dynamic one.
+        if parts.len() < MAX_PARTS && parts.iter().all(|known| known.address != part.address) {
+            parts.push(part);
+        }
+    }
+
     fn into_symbols(self) -> Result<Vec<Symbol>, Refusal> {
         if !self.further.is_empty() {
             return Err(Refusal::TooMany { count: self.functions.len() + self.further.len() });
@@ -224,6 +221,14 @@ impl Matches {
         };
         Ok(functions.into_values().map(with_cold).collect())
     }
+}
+
+/// A function in a table.
+struct Candidate<'a> {
+    table: Table,
+    number: u64,
+    symbol: &'a Sym64<Le>,
+    version: Option<&'a Arc<str>>,
 }
 
 /// What is known of a name.
@@ -239,7 +244,7 @@ struct Verdict {
 
 /// What a name's symbol is to the function of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Whole,
     /// What seldom runs of it.
     Cold,
@@ -247,18 +252,11 @@ enum Kind {
     Other,
 }
 
-fn is_function(symbol: &Sym64<Le>) -> bool {
-    let kind = symbol.st_type();
-    (kind == STT_FUNC || kind == STT_GNU_IFUNC)
-        && symbol.st_shndx.get(Le) != SHN_UNDEF
-        && symbol.st_value.get(Le) != 0
-}
-
 /// A name without the marks that compilers put behind it, and what they say.
 ///
 /// `.llvm.1` and `.lto_priv.1` tell functions of one name apart, `.cold` is what seldom runs of one, `.part.1`, `.constprop.1`
 /// and `.isra.1` take other arguments. Other dots belong to the name: legacy Rust writes `..` for `::`.
-fn split_copy(name: &str) -> (&str, Kind) {
+pub(super) fn split_copy(name: &str) -> (&str, Kind) {
     // Thunks adjust `this` and jump (Itanium C++ ABI 5.1.4); other special names are wrappers of variables.
     if name.starts_with("_ZT") || name.starts_with("_ZG") || name.ends_with("$plt") {
         return (name, Kind::Other);

@@ -19,6 +19,8 @@ const MAX_TABLE_BYTES: u64 = 1 << 30;
 const MAX_QUERY_BYTES: usize = 8 << 20;
 /// Most names that all queries together may keep, bytes.
 const MAX_BYTES: usize = 32 << 20;
+/// Most queries of one search: their needles make a table of up to 16 MB.
+const MAX_QUERIES: usize = 1024;
 /// What is read at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -78,15 +80,20 @@ pub(super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// `None` if there is nothing to look for, or more than a search can hold.
-    pub(super) fn new(queries: &'a [(usize, Query)]) -> Option<Self> {
-        // A table of transitions for every state: three times the speed of the alternative, for a few MB.
+    /// A search for the needles of all `queries`.
+    pub(super) fn new(queries: &'a [(usize, Query)]) -> Result<Self, Problem> {
+        let (found, limit) = (queries.len() as u64, MAX_QUERIES as u64);
+        let too_many = Problem::TooLarge { what: "patterns", found, limit };
+        if found > limit {
+            return Err(too_many);
+        }
+        // A table of transitions for every state: three times the speed of the alternative, for some MB.
         let needles = AhoCorasick::builder()
             .kind(Some(AhoCorasickKind::DFA))
             .build(queries.iter().map(|(_, query)| query.needle()))
-            .ok()?;
+            .map_err(|_impossible| too_many)?;
         let none = vec![0; queries.len()];
-        Some(Self { queries, needles, kept_bytes: none.clone(), kept_names: none })
+        Ok(Self { queries, needles, kept_bytes: none.clone(), kept_names: none })
     }
 
     /// Why a query gets no answer, if it kept too many names.

@@ -241,6 +241,7 @@ mod tests {
             info: Arc::default(),
             state: State::Failed,
             why: "cupti\x1b[2JFlush returned CUPTI status 1".to_owned(),
+            probes: String::new(),
             hops: Hops::default(),
             past: Hops::default(),
             versions: (0, 0),

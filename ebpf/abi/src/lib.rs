@@ -37,6 +37,9 @@
 
 #![no_std]
 
+#[cfg(feature = "zerocopy")]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// Version of all of this: an object with another one is refused.
 pub const VERSION: u32 = 1;
 /// Reads of one fetch program.
@@ -51,6 +54,10 @@ pub const MAX_STRING: usize = 64;
 pub const MAX_PAYLOAD: usize = 1024;
 /// Fetch programs loaded at once, at most.
 pub const MAX_SLOTS: u32 = 2048;
+/// Size of the ring buffer, unless the agent chooses another one.
+pub const RING_BYTES: u32 = 4 << 20;
+/// The agent looks for records by itself; where more bytes than this wait for it, it is woken.
+pub const WAKE_BYTES: u64 = 256 << 10;
 /// The slot that means nothing.
 pub const NO_SLOT: u32 = u32::MAX;
 /// Registers by DWARF number: 0 to 16 on x86-64 (7 is the stack pointer, 16 the instruction pointer), 0 to 31 on AArch64
@@ -80,18 +87,26 @@ pub mod kind {
 }
 
 /// Values of [`Read::condition`]: how the value of the read [`Read::condition_read`] compares, unsigned, with
-/// [`Read::condition_value`].
+/// [`Read::condition_value`]. Each is a set of [`LESS`], [`EQUAL`] and [`MORE_THAN`](condition::MORE_THAN); the empty one is
+/// no condition.
+///
+/// [`LESS`]: condition::LESS
+/// [`EQUAL`]: condition::EQUAL
 pub mod condition {
     /// No condition.
     pub const ALWAYS: u8 = 0;
+    /// Less than.
+    pub const LESS: u8 = 1;
     /// Equal.
-    pub const EQUAL: u8 = 1;
-    /// Not equal.
-    pub const NOT_EQUAL: u8 = 2;
-    /// At most.
-    pub const AT_MOST: u8 = 3;
+    pub const EQUAL: u8 = 2;
     /// More than.
     pub const MORE_THAN: u8 = 4;
+    /// At most.
+    pub const AT_MOST: u8 = LESS | EQUAL;
+    /// At least.
+    pub const AT_LEAST: u8 = MORE_THAN | EQUAL;
+    /// Not equal.
+    pub const NOT_EQUAL: u8 = LESS | MORE_THAN;
 }
 
 /// The value of [`Read::count_read`] that means: the count is the capacity.
@@ -99,6 +114,7 @@ pub const FIXED: u8 = u8::MAX;
 
 /// One read. Every bit pattern is legal; what makes no sense reads nothing.
 #[repr(C)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Read {
     /// Where it starts: [`base`].
@@ -123,7 +139,8 @@ pub struct Read {
     pub reserved: u8,
     /// Where its value lies in the payload, bytes.
     pub output: u16,
-    /// Zero.
+    /// Zero. The BPF side takes its zeros from here: of these, the verifier does not know that they are zero, and so does
+    /// not try what would follow from that.
     pub reserved2: u32,
     /// What the condition compares with.
     pub condition_value: u64,
@@ -135,6 +152,7 @@ pub struct Read {
 
 /// What is read at one place.
 #[repr(C)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchProgram {
     /// [`phase`] of the records it makes.
@@ -175,6 +193,7 @@ pub mod phase {
 
 /// What every record begins with.
 #[repr(C)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Header {
     /// When, CLOCK_MONOTONIC.
@@ -217,6 +236,7 @@ pub const fn slots(cookie: u64) -> (u32, u32) {
 
 /// Where Linux has no cookies: the place of a hit.
 #[repr(C)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SiteKey {
     /// Process (tgid).
@@ -229,6 +249,7 @@ pub struct SiteKey {
 
 /// Counters, one set a CPU. `hits = filtered + unknown + emitted + lost`.
 #[repr(C)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Times a program ran.

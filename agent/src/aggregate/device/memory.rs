@@ -1,6 +1,7 @@
 //! Memory of one kind: allocations, frees, bytes in use.
 //!
-//! Enters: allocations and frees, as the address table pairs them. Leaves: three points a kind. Refuses: to go below 0.
+//! Enters: allocations and frees, as the address table pairs them. Leaves: three points a kind. Refuses: to go below 0, and to
+//! call the use 0 where no allocation had an address.
 
 use super::super::builder::Builder;
 use super::super::limits::Budget;
@@ -16,6 +17,7 @@ pub(crate) struct MemoryUse {
     allocations: u64,
     frees: u64,
     used_bytes: u64,
+    is_tracked: bool,
     /// Of allocations, of frees, of the use.
     labels: [Attributes; 3],
 }
@@ -25,7 +27,7 @@ impl MemoryUse {
     pub(super) fn new(kind: MemoryKind, scope: &Scope, budget: &mut Budget) -> Self {
         budget.take_fixed(3);
         let labels = std::array::from_fn(|_| Attributes::from([]));
-        let mut series = Self { kind, allocations: 0, frees: 0, used_bytes: 0, labels };
+        let mut series = Self { kind, allocations: 0, frees: 0, used_bytes: 0, is_tracked: false, labels };
         series.label(scope);
         series
     }
@@ -47,6 +49,7 @@ impl MemoryUse {
     }
 
     pub(in super::super) fn take(&mut self, size_bytes: u64) {
+        self.is_tracked = true;
         self.used_bytes = self.used_bytes.saturating_add(size_bytes);
     }
 
@@ -62,6 +65,8 @@ impl MemoryUse {
         let [allocations, frees, used] = &self.labels;
         builder.push(&instruments::MEMORY_OPERATIONS, allocations, Value::Counter(self.allocations));
         builder.push(&instruments::MEMORY_OPERATIONS, frees, Value::Counter(self.frees));
-        builder.push(&instruments::MEMORY_USAGE, used, Value::Gauge(self.used_bytes as f64));
+        if self.is_tracked {
+            builder.push(&instruments::MEMORY_USAGE, used, Value::Gauge(self.used_bytes as f64));
+        }
     }
 }

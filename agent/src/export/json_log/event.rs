@@ -12,6 +12,9 @@
 //! | kernel that moves KV-cache blocks | `paged_attention_cache` as well | debug |
 //! | copy, memset, allocation or free | `memcpy`, `memset`, `memory` | debug |
 //! | API call, wait, overhead, graph launch | `api`, `sync`, `overhead`, `graph` | debug |
+//! | call of a probed entry point | `op`, or that of its class among those above | debug |
+//! | paged-attention call, at its start | `paged_attention_call` as well | debug |
+//! | each tensor of a call | `tensor_metrics` as well | debug |
 //! | device, context, session | `session` | info |
 //! | records dropped by CUPTI | `losses` | warn |
 
@@ -34,6 +37,10 @@ use crate::semconv::attribute::timing;
 
 /// Entries of each cache; past it the cache is emptied and filled anew.
 const MAX_CACHED: usize = 65_536;
+
+mod op;
+
+use op::{OP, TENSOR_METRICS};
 
 const KERNEL: &str = "kernel";
 const PAGED_ATTENTION: &str = "paged_attention";
@@ -66,7 +73,17 @@ fn targets(kind: EventKind) -> (&'static [&'static str], Level) {
         EventKind::GraphTrace => (&[GRAPH], Level::DEBUG),
         EventKind::Device | EventKind::Context | EventKind::Session => (&[SESSION], Level::INFO),
         EventKind::Dropped => (&[LOSSES], Level::WARN),
-        EventKind::Op => (&[], Level::DEBUG),
+        EventKind::Op => (
+            &[
+                PAGED_ATTENTION,
+                PAGED_ATTENTION_CALL,
+                PAGED_ATTENTION_RESHAPE,
+                PAGED_ATTENTION_CACHE,
+                OP,
+                TENSOR_METRICS,
+            ],
+            Level::DEBUG,
+        ),
     }
 }
 
@@ -143,7 +160,7 @@ impl Renderer {
             Event::Context(context) => self.context(buffer, target, context),
             Event::Session(session) => self.session(buffer, target, session),
             Event::Dropped(dropped) => self.dropped(buffer, target, dropped),
-            Event::Op(_) => {}
+            Event::Op(op) => self.op(buffer, target, op),
         }
     }
 
@@ -200,10 +217,14 @@ impl Renderer {
         line.rendered(&self.device_fields(target, memory.place.device))
             .text("operation", if memory.is_allocation { "alloc" } else { "free" })
             .text("memory_kind", memory.memory.name())
-            .whole("address", memory.address)
             .whole("size_bytes", memory.size_bytes);
-        place(&mut line, memory.place);
-        line.whole("correlation_id", memory.correlation.0);
+        if memory.address != Memory::NO_ADDRESS {
+            line.whole("address", memory.address);
+        }
+        if memory.place.device != DeviceId::UNKNOWN {
+            place(&mut line, memory.place);
+            line.whole("correlation_id", memory.correlation.0);
+        }
         line.end();
     }
 
@@ -215,10 +236,11 @@ impl Renderer {
             line.text("function", function);
         }
         host_time(&mut line, api.interval);
-        line.whole("cbid", api.cbid)
-            .whole("status", api.status)
-            .whole("thread", api.thread.0)
-            .whole("correlation_id", api.correlation.0);
+        line.whole("cbid", api.cbid).whole("status", api.status).whole("thread", api.thread.0);
+        // CUPTI counts from 1; a probe sees no correlation.
+        if api.correlation.0 != 0 {
+            line.whole("correlation_id", api.correlation.0);
+        }
         line.end();
     }
 
@@ -337,6 +359,9 @@ impl Renderer {
     }
 
     fn device_fields(&mut self, target: TargetId, device: DeviceId) -> Fields {
+        if device == DeviceId::UNKNOWN {
+            return Fields::default();
+        }
         let directory = &self.directory;
         let known = cached(&mut self.devices, (target, device), || {
             let info = directory.device(target, device)?;

@@ -68,6 +68,20 @@ impl<'a> Line<'a> {
         self
     }
 
+    /// `"[2, 8, 128]"`: text, so that the object stays flat.
+    pub(super) fn list(&mut self, key: &str, numbers: &[u64]) -> &mut Self {
+        self.key(key);
+        self.buffer.extend_from_slice(b"\"[");
+        for (index, number) in numbers.iter().enumerate() {
+            if index > 0 {
+                self.buffer.extend_from_slice(b", ");
+            }
+            self.buffer.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+        }
+        self.buffer.extend_from_slice(b"]\"");
+        self
+    }
+
     /// Fields rendered before: `,"key":value…`.
     pub(super) fn rendered(&mut self, fields: &[u8]) -> &mut Self {
         self.buffer.extend_from_slice(fields);
@@ -79,10 +93,11 @@ impl<'a> Line<'a> {
         self.buffer.extend_from_slice(b"}\n");
     }
 
-    /// Keys are ours: plain words.
+    /// Keys are ours or a specification's: plain words. Whatever is none becomes an underscore.
     fn key(&mut self, key: &str) {
         self.buffer.extend_from_slice(b",\"");
-        self.buffer.extend_from_slice(key.as_bytes());
+        let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
+        self.buffer.extend(key.bytes().map(plain));
         self.buffer.extend_from_slice(b"\":");
     }
 }

@@ -42,6 +42,9 @@ fn is_loss(name: &str, attributes: &Attributes) -> bool {
 const LOSSES: &[&str] = &[
     "gpu_agent.records.incomplete",
     "gpu_agent.orphans",
+    "gpu_agent.probes.calls.untimed",
+    "gpu_agent.probes.reads.faulted",
+    "gpu_agent.probes.values.unreadable",
     "gpu_agent.names.full",
     "gpu_agent.series.overflow",
     "gpu_agent.allocations.untracked",

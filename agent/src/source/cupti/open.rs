@@ -165,6 +165,15 @@ fn descriptor(process: &Process, mapping: &Mapping, name: &str) -> io::Result<Op
 
 /// Whether an error of opening may pass by itself: the shim is being set up, or the process has changed.
 impl AttachError {
+    /// Whether the process is there and merely has no ring (yet): its entry points may be probed all the same.
+    #[must_use]
+    pub fn has_no_ring(&self) -> bool {
+        matches!(
+            self,
+            Self::NoCuda { .. } | Self::NoShim { .. } | Self::NotYet { .. } | Self::NoControl { .. }
+        )
+    }
+
     /// Whether trying again a little later makes sense.
     #[must_use]
     pub fn may_pass(&self) -> bool {

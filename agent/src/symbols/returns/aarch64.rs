@@ -4,16 +4,15 @@
 //! instructions. Encodings: Arm Architecture Reference Manual, C4.1 "Branches, exception generating and system instructions".
 
 use super::Seen;
-use crate::symbols::Part;
 
 /// The error is an address at which there is no instruction.
-pub(super) fn look(code: &[u8], part: Part) -> Result<Seen, u64> {
+pub(super) fn look(code: &[u8], address: u64) -> Result<Seen, u64> {
     let (words, rest) = code.as_chunks::<4>();
-    if !rest.is_empty() || !part.address.is_multiple_of(4) {
-        return Err(part.address + (words.len() * 4) as u64);
+    if !rest.is_empty() || !address.is_multiple_of(4) {
+        return Err(address + (words.len() * 4) as u64);
     }
     let mut seen = Seen::default();
-    for (address, word) in (part.address..).step_by(4).zip(words) {
+    for (address, word) in (address..).step_by(4).zip(words) {
         let word = u32::from_le_bytes(*word);
         // Each branch has its distance in a field of so many bits, from bit 0 or 5 on, in words.
         let distance = match word {
@@ -50,11 +49,10 @@ fn field(word: u32, low: u32, bits: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::look;
-    use crate::symbols::Part;
 
     fn seen(words: &[u32]) -> super::Seen {
         let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        look(&code, Part { address: 0x1000, size_bytes: code.len() as u64 }).unwrap()
+        look(&code, 0x1000).unwrap()
     }
 
     #[test]
@@ -83,6 +81,6 @@ mod tests {
 
     #[test]
     fn half_an_instruction_is_none() {
-        assert_eq!(look(&[0xC0, 0x03, 0x5F], Part { address: 16, size_bytes: 3 }).unwrap_err(), 16);
+        assert_eq!(look(&[0xC0, 0x03, 0x5F], 16).unwrap_err(), 16);
     }
 }

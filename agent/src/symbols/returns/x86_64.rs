@@ -6,11 +6,10 @@
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 
 use super::Seen;
-use crate::symbols::Part;
 
 /// The error is an address at which there is no instruction.
-pub(super) fn look(code: &[u8], part: Part) -> Result<Seen, u64> {
-    let mut decoder = Decoder::with_ip(64, code, part.address, DecoderOptions::NONE);
+pub(super) fn look(code: &[u8], address: u64) -> Result<Seen, u64> {
+    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
     let mut seen = Seen::default();
     let mut starts = vec![false; code.len()];
     let mut instruction = Instruction::default();
@@ -20,7 +19,7 @@ pub(super) fn look(code: &[u8], part: Part) -> Result<Seen, u64> {
             return Err(instruction.ip());
         }
         if let Some(start) =
-            usize::try_from(instruction.ip() - part.address).ok().and_then(|at| starts.get_mut(at))
+            usize::try_from(instruction.ip() - address).ok().and_then(|at| starts.get_mut(at))
         {
             *start = true;
         }
@@ -39,10 +38,9 @@ pub(super) fn look(code: &[u8], part: Part) -> Result<Seen, u64> {
             _ => {}
         }
     }
-    let inside = seen.jumps.iter().filter(|target| part.contains(**target));
-    let mut bad = inside.filter(|target| {
-        usize::try_from(**target - part.address).ok().and_then(|at| starts.get(at)) != Some(&true)
-    });
+    // Targets outside are no business of this part.
+    let starts_at = |target: u64| starts.get(usize::try_from(target.checked_sub(address)?).ok()?).copied();
+    let mut bad = seen.jumps.iter().filter(|target| starts_at(**target) == Some(false));
     match bad.next() {
         Some(target) => Err(*target),
         None => Ok(seen),

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::classes::KernelName;
 use crate::event::{
-    ContextId, CorrelationId, Direction, GraphId, GraphNodeId, MemoryKind, Pid, StreamId, ThreadId,
+    ContextId, CorrelationId, Direction, FieldValue, GraphId, GraphNodeId, MemoryKind, Op, OpClass, OpEnd,
+    Pid, ProbeInfo, StreamId, Tensor, ThreadId,
 };
 use crate::export::{DeviceInfo, TargetInfo};
 
@@ -336,10 +337,11 @@ fn the_queue_is_asked_for_exactly_the_kinds_whose_lines_are_wanted() {
         let wanted = wanted(&filter.parse().unwrap());
         EventKind::ALL.into_iter().filter(|kind| wanted.contains(*kind)).collect()
     };
-    use EventKind::{Context, Device, Dropped, Kernel, Memcpy, Session};
+    use EventKind::{Context, Device, Dropped, Kernel, Memcpy, Op, Session};
     assert_eq!(kinds("info"), [Device, Context, Session, Dropped]);
     assert_eq!(kinds("off"), []);
-    assert_eq!(kinds("paged_attention_cache=debug"), [Kernel]);
+    assert_eq!(kinds("paged_attention_cache=debug"), [Kernel, Op]);
+    assert_eq!(kinds("tensor_metrics=debug"), [Op]);
     assert_eq!(kinds("memcpy=debug"), [Memcpy]);
     assert_eq!(kinds("trace").len(), EventKind::ALL.len());
 }
@@ -360,9 +362,135 @@ fn docs_logs_md_explains_every_target_and_every_field() {
     incomplete.incomplete = true;
     let mut events = one_of_each();
     events.extend([Event::Kernel(node), Event::Kernel(incomplete)]);
+    let Event::Op(mut call) = op(OpClass::PagedAttention, OpEnd::Returned) else { unreachable!() };
+    // The names of its values are the specification's.
+    call.fields.clear();
+    events.push(Event::Op(call));
     for line in lines("trace", 0, &events) {
         for field in line.as_object().unwrap().keys() {
             assert!(explained(field), "{field} of {line}");
+        }
+    }
+}
+
+fn op(class: OpClass, end: OpEnd) -> Event {
+    let probe = ProbeInfo {
+        name: "entry".into(),
+        engine: "vllm".into(),
+        class,
+        use_v1: (class == OpClass::PagedAttention).then_some(false),
+        api: None,
+    };
+    let fields = [
+        ("num_seqs", FieldValue::Integer(-2)),
+        ("kv_cache_dtype", FieldValue::Text("a\"b".into())),
+        ("scale", FieldValue::Number(0.5)),
+        ("causal", FieldValue::Boolean(true)),
+        ("target", FieldValue::Text("not ours".into())),
+        ("odd name", FieldValue::Unsigned(u64::MAX)),
+    ];
+    let key_cache = Tensor {
+        name: "key_cache".into(),
+        shape: vec![2, 8, 128],
+        dtype: Some("f16"),
+        size_bytes: Some(4096),
+    };
+    let unknown = Tensor { name: "slots".into(), shape: Vec::new(), dtype: None, size_bytes: None };
+    Event::Op(Op {
+        probe: Arc::new(probe),
+        interval: SPAN,
+        end,
+        thread: ThreadId(11),
+        tensors: vec![key_cache, unknown],
+        fields: fields.map(|(name, value)| (name.into(), value)).into(),
+    })
+}
+
+#[test]
+fn a_call_of_an_entry_point_says_what_it_was_how_it_ended_and_its_values() {
+    let expected = json!({
+        "timestamp": "1970-01-01T00:00:01.000501000Z", "level": "DEBUG", "target": "paged_attention",
+        "pid": 42, "executable": "python3.11", "simulated": true,
+        "op": "paged_attention", "probe": "entry", "engine": "vllm", "phase": "stop", "thread": 11,
+        "use_v1": false, "duration_ms": 0.5, "timing": "host",
+        "num_seqs": -2, "kv_cache_dtype": "a\"b", "scale": 0.5, "causal": true, "odd_name": u64::MAX,
+    });
+    let call = op(OpClass::PagedAttention, OpEnd::Returned);
+    assert_eq!(lines("paged_attention=debug,paged_attention_call=off", 0, &[call]), [expected]);
+}
+
+#[test]
+fn the_start_of_paged_attention_is_a_line_of_its_own_at_its_own_time() {
+    let call = op(OpClass::PagedAttention, OpEnd::Returned);
+    let [line] = &lines("paged_attention_call=debug", 0, &[call])[..] else { panic!("not one line") };
+    assert_eq!(line["timestamp"], "1970-01-01T00:00:01.000001000Z");
+    assert_eq!((&line["phase"], &line["num_seqs"]), (&json!("start"), &json!(-2)));
+    assert!(line["duration_ms"].is_null());
+}
+
+#[test]
+fn each_tensor_is_a_line_that_can_be_searched_for_by_name_and_size() {
+    let found = lines("tensor_metrics=debug", 0, &[op(OpClass::CacheUpdate, OpEnd::Returned)]);
+    let expected = json!({
+        "timestamp": "1970-01-01T00:00:01.000501000Z", "level": "DEBUG", "target": "tensor_metrics",
+        "pid": 42, "executable": "python3.11", "simulated": true,
+        "op": "cache_update", "probe": "entry", "engine": "vllm", "phase": "stop", "thread": 11,
+        "tensor_name": "key_cache", "shape": "[2, 8, 128]", "dtype": "f16", "size_bytes": 4096,
+    });
+    assert_eq!(found[0], expected);
+    assert_eq!((&found[1]["tensor_name"], &found[1]["shape"]), (&json!("slots"), &json!("[]")));
+    assert!(found[1].get("size_bytes").is_none() && found[1].get("dtype").is_none());
+}
+
+#[test]
+fn a_call_without_a_return_has_no_duration() {
+    for (end, phase) in [(OpEnd::Unwound, "exception"), (OpEnd::EntryOnly, "start")] {
+        let [line] = &lines("op=debug", 0, &[op(OpClass::Decode, end)])[..] else { panic!("not one line") };
+        assert_eq!(
+            (&line["phase"], line.get("duration_ms"), line.get("timing")),
+            (&json!(phase), None, None)
+        );
+    }
+}
+
+#[test]
+fn calls_are_logged_under_their_class_as_kernels_are() {
+    for (class, expected) in [
+        (OpClass::PagedAttention, vec!["paged_attention_call", "paged_attention"]),
+        (OpClass::CacheUpdate, vec!["paged_attention_reshape"]),
+        (OpClass::CacheCopy, vec!["paged_attention_cache"]),
+        (OpClass::Attention, vec!["op"]),
+        (OpClass::ModelLoad, vec!["op"]),
+    ] {
+        let found = lines("debug,tensor_metrics=info", 0, &[op(class, OpEnd::Returned)]);
+        let targets: Vec<_> = found.iter().map(|line| line["target"].as_str().unwrap()).collect();
+        assert_eq!(targets, expected, "{class:?}");
+    }
+}
+
+#[test]
+fn what_a_probe_does_not_see_of_an_api_call_is_left_out() {
+    let place = Place { device: DeviceId::UNKNOWN, ..Place::default() };
+    let memory = Memory {
+        ktime_ns: 1,
+        place,
+        correlation: CorrelationId(0),
+        is_allocation: true,
+        memory: MemoryKind::Device,
+        address: Memory::NO_ADDRESS,
+        size_bytes: 10,
+    };
+    let api = Api {
+        interval: SPAN,
+        correlation: CorrelationId(0),
+        is_runtime: false,
+        cbid: 307,
+        thread: ThreadId(1),
+        status: 0,
+    };
+    for line in lines("debug", 0, &[Event::Memory(memory), Event::Api(api)]) {
+        for field in ["gpu", "context", "stream", "correlation_id", "address"] {
+            assert!(line.get(field).is_none(), "{field}: {line}");
         }
     }
 }

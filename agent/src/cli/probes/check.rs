@@ -1,0 +1,217 @@
+//! `gpu-agent probes check`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::table::aligned;
+use super::{Common, Error, catalog, print, print_json};
+use crate::event::Pid;
+use crate::probes::Specification;
+use crate::probes::resolve::{
+    Candidate, Elf, Found, Missing, Options, Resolution, Seen, Why, candidates, resolve,
+};
+use crate::symbols::Cache;
+
+/// Arguments of `probes check`.
+#[derive(Debug, Args)]
+#[group(id = "where", required = true, multiple = false, args = ["pid", "binary"])]
+pub(super) struct Arguments {
+    /// One specification instead of all; then every probe of it must attach for the exit status to be 0.
+    file: Option<PathBuf>,
+    /// A process.
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// A file, as if it were a program, or mapped by one.
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// List each probe of engines that are not there at all.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// A probe that would attach.
+#[derive(Debug, Serialize)]
+struct Attaches {
+    engine: String,
+    probe: String,
+    op: &'static str,
+    file: String,
+    symbol: String,
+    demangled: String,
+    address: u64,
+    table: &'static str,
+    /// `trampoline`, `instructions` or `none`.
+    exit: &'static str,
+    return_instructions: Option<usize>,
+    no_duration: Option<String>,
+    arguments: Vec<Argument>,
+}
+
+#[derive(Debug, Serialize)]
+struct Argument {
+    name: String,
+    r#type: String,
+    place: String,
+}
+
+/// A probe that would not.
+#[derive(Debug, Serialize)]
+struct Lacks {
+    engine: String,
+    probe: String,
+    file: Option<String>,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    attaches: Vec<Attaches>,
+    lacks: Vec<Lacks>,
+}
+
+pub(super) fn execute(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let catalog = catalog(arguments.file.as_deref(), &arguments.common)?;
+    let candidates = match (arguments.pid, &arguments.binary) {
+        (Some(pid), _) => candidates(Pid(pid))?,
+        (None, Some(binary)) => vec![alone(binary)],
+        (None, None) => Vec::new(),
+    };
+    let cache = Cache::disabled();
+    let resolution =
+        resolve(&catalog.specifications, &candidates, &Elf { cache: &cache }, Options::default());
+    if arguments.common.json {
+        print_json(&report(&resolution))?;
+    } else {
+        let is_complete = arguments.all || arguments.file.is_some();
+        print(&text(&catalog.specifications, &resolution, is_complete));
+    }
+    let is_wanted = match arguments.file {
+        Some(_) => resolution.missing.is_empty() && !resolution.found.is_empty(),
+        None => !resolution.found.is_empty(),
+    };
+    Ok(if is_wanted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A file without a process.
+fn alone(path: &Path) -> Candidate {
+    Candidate {
+        path: path.to_owned(),
+        shown: path.display().to_string().into(),
+        load_bias: 0,
+        is_executable: true,
+    }
+}
+
+fn report(resolution: &Resolution) -> Report {
+    Report {
+        attaches: resolution.found.iter().map(attaches).collect(),
+        lacks: resolution
+            .missing
+            .iter()
+            .map(|missing| Lacks {
+                engine: missing.engine.to_string(),
+                probe: missing.probe.to_string(),
+                file: missing.file.as_ref().map(ToString::to_string),
+                why: missing.why.to_string(),
+            })
+            .collect(),
+    }
+}
+
+fn attaches(found: &Found) -> Attaches {
+    let (exit, return_instructions, no_duration) = match &found.exit {
+        Seen::Trampoline => ("trampoline", None, None),
+        Seen::Instructions(count) => ("instructions", Some(*count), None),
+        Seen::No(why) => ("none", None, Some(why.clone())),
+    };
+    let arguments = found.arguments.iter().map(|(name, r#type, place)| Argument {
+        name: name.to_string(),
+        r#type: r#type.clone(),
+        place: place.clone(),
+    });
+    Attaches {
+        engine: found.info.engine.to_string(),
+        probe: found.info.name.to_string(),
+        op: found.info.class.name(),
+        file: found.file.to_string(),
+        symbol: found.symbol.to_string(),
+        demangled: found.demangled.to_string(),
+        address: found.address,
+        table: found.table.name(),
+        exit,
+        return_instructions,
+        no_duration,
+        arguments: arguments.collect(),
+    }
+}
+
+fn text(specifications: &[Specification], resolution: &Resolution, is_complete: bool) -> String {
+    let mut text = String::new();
+    let mut absent: Vec<String> = Vec::new();
+    for specification in specifications {
+        let engine = &specification.engine;
+        let found: Vec<&Found> =
+            resolution.found.iter().filter(|found| found.info.engine == *engine).collect();
+        let missing: Vec<&Missing> =
+            resolution.missing.iter().filter(|missing| missing.engine == *engine).collect();
+        if found.is_empty() && !is_complete && missing.iter().all(|missing| is_elsewhere(&missing.why)) {
+            absent.push(engine.to_string());
+            continue;
+        }
+        text.push_str(&format!("{engine}\n"));
+        let mut files: Vec<&Arc<str>> = found.iter().map(|found| &found.file).collect();
+        files.dedup();
+        for file in files {
+            text.push_str(&format!("  {file}\n"));
+            for found in found.iter().filter(|found| found.file == *file) {
+                text.push_str(&one(found));
+            }
+        }
+        let rows = missing.iter().map(|missing| {
+            let file = missing.file.as_ref().map_or(String::new(), |file| format!(" in {file}"));
+            vec![missing.probe.to_string(), format!("{}{file}", missing.why)]
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        if !rows.is_empty() {
+            text.push_str("  not attached\n");
+            text.push_str(&aligned(&rows, 4));
+        }
+    }
+    if !absent.is_empty() {
+        text.push_str(&format!("not there: {} (--all says why)\n", absent.join(", ")));
+    }
+    text
+}
+
+/// Whether a probe just belongs to another process.
+fn is_elsewhere(why: &Why) -> bool {
+    matches!(why, Why::NoFile(_) | Why::NoSymbol(_) | Why::Condition(_))
+}
+
+fn one(found: &Found) -> String {
+    let returns = match &found.exit {
+        Seen::Trampoline => "return by uretprobe".to_owned(),
+        Seen::Instructions(1) => "1 return instruction".to_owned(),
+        Seen::Instructions(count) => format!("{count} return instructions"),
+        Seen::No(why) => format!("no duration: {why}"),
+    };
+    let name = &found.demangled;
+    let places = found.arguments.iter().filter(|(name, _, _)| !name.is_empty());
+    let places: Vec<String> = places.map(|(name, _, place)| format!("{name} {place}")).collect();
+    let mut text = format!("    {}  op={}\n", found.info.name, found.info.class.name());
+    text.push_str(&format!(
+        "      {name}\n      {:#x} in {}, {returns}\n",
+        found.address,
+        found.table.name()
+    ));
+    if !places.is_empty() {
+        text.push_str(&format!("      {}\n", places.join(", ")));
+    }
+    text
+}
