@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 N ?= 200000
 require := tests/tools/require.sh
 
-.PHONY: help demo test ci fmt lint kernels bench fuzz gpu-bundle doc build clean
+.PHONY: help demo test ci fmt lint kernels ebpf bench fuzz gpu-bundle doc build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,7 @@ ci: test ## The same
 fmt: ## Format the code
 	@$(require) cargo
 	cargo fmt --all
+	cargo fmt --manifest-path ebpf/Cargo.toml
 
 lint: ## Format check, clippy, docs, licences, shell scripts
 	@$(require) cargo cc
@@ -38,6 +39,10 @@ lint: ## Format check, clippy, docs, licences, shell scripts
 kernels: ## Build the committed PTX from the CUDA C++ sources (needs no GPU and no CUDA toolkit)
 	@$(require) python-venv
 	@kernels/tools/build-ptx.sh
+
+ebpf: ## Build the committed BPF objects from their source (installs what that needs into a cache folder)
+	@$(require) cargo cc
+	@ebpf/build.sh
 
 bench: ## Print the benchmarks and their bars
 	@$(require) cargo cc

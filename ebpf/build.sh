@@ -43,10 +43,12 @@ fetch_source() { # TO
         return
     fi
     local mirror apt
-    mirror=$(apt-get indextargets --format '$(SITE)' | grep -m1 '/debian$') || {
+    # shellcheck disable=SC2016 # apt's own placeholder
+    mirror=$(apt-get indextargets --format '$(SITE)' | awk '/\/debian\/?$/ && !found++')
+    if [[ -z $mirror ]]; then
         echo "the source of Rust's core library is missing; to install it: rustup component add rust-src" >&2
         return 1
-    }
+    fi
     apt=$(mktemp -d)
     mkdir -p "$apt"/{lists/partial,cache/archives/partial}
     cat >"$apt/list.sources" <<SOURCES

@@ -25,7 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("source", &["event", "identity", "capability", "classes", "decode", "maps", "probes"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
     ("export", &["event", "semconv", "clock", "classes", "aggregate", "config"]),
-    ("table", &["semconv", "aggregate", "pipeline", "source"]),
+    ("table", &["event", "semconv", "aggregate", "pipeline", "source"]),
 ];
 
 /// Files of a module: `name.rs` and all below `name/`, without files of tests.

@@ -11,8 +11,6 @@ pub const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// One mapping (proc_pid_maps(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mapping<'a> {
-    /// First address and the one after the last, as Linux writes them: the name of an entry in `/proc/PID/map_files`.
-    pub range: &'a str,
     /// First address.
     pub start: u64,
     /// The address after the last.
@@ -27,6 +25,14 @@ pub struct Mapping<'a> {
     pub inode: u64,
     /// Path or name, as bytes of any kind, with newlines as `\012`.
     pub path: &'a [u8],
+}
+
+impl Mapping<'_> {
+    /// Name of its entry in `/proc/PID/map_files`, which has no leading zeros, as the addresses in `maps` have.
+    #[must_use]
+    pub fn entry_name(&self) -> String {
+        format!("{:x}-{:x}", self.start, self.end)
+    }
 }
 
 /// Calls `each` for every mapping in `text`.
@@ -58,7 +64,6 @@ fn parse(line: &[u8]) -> Option<Mapping<'_>> {
     let (start, end) = range.split_once('-')?;
     let (major, minor) = device.split_once(':')?;
     Some(Mapping {
-        range,
         start: u64::from_str_radix(start, 16).ok()?,
         end: u64::from_str_radix(end, 16).ok()?,
         executable: permissions.as_bytes().get(2) == Some(&b'x'),
@@ -89,7 +94,6 @@ mod tests {
         for_each(text.as_bytes(), |mapping| {
             seen += 1;
             let expected = Mapping {
-                range: "7f01-7f02",
                 start: 0x7f01,
                 end: 0x7f02,
                 executable: true,
@@ -99,6 +103,7 @@ mod tests {
                 path: "/opt/with  space/\u{e9}.so (deleted)".as_bytes(),
             };
             assert_eq!(mapping, expected);
+            assert_eq!(mapping.entry_name(), "7f01-7f02");
         })
         .unwrap();
         assert_eq!(seen, 1);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::aggregate::{Aggregator, Limits};
+use crate::aggregate::{Aggregator, Latest, Limits};
 use crate::classes::Classifier;
 use crate::clock::{Anchor, Clock};
 use crate::event::{Pid, TargetId};
@@ -269,6 +269,12 @@ impl Shared {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What the tensors of each probe's latest call looked like.
+    #[must_use]
+    pub fn latest_tensors(&self) -> Vec<Latest> {
+        lock(&self.aggregator).latest_tensors().collect()
     }
 
     /// Health of the components.

@@ -34,6 +34,16 @@ pub fn targets(targets: &[TargetStatus], builder: &mut Builder) {
         *start_unix_ns = status.start_unix_ns.min(*start_unix_ns);
         *hops = hops.plus(&status.hops).plus(&status.past);
     }
+    for status in targets {
+        for (engine, count) in &status.probes {
+            let attributes = Attributes::from([
+                (attribute::PID, Arc::from(status.info.pid.to_string())),
+                (attribute::EXECUTABLE, Arc::from(status.info.executable.as_str())),
+                (attribute::ENGINE, Arc::clone(engine)),
+            ]);
+            builder.push(&instruments::OWN_PROBES, &attributes, Value::Gauge(*count as f64));
+        }
+    }
     for ((pid, executable), (start_unix_ns, hops)) in by_identity {
         builder.starting(start_unix_ns);
         let scope = [
@@ -181,7 +191,7 @@ mod tests {
             info: Arc::new(TargetInfo { pid: Pid(pid), executable: "serve".into(), simulated: false }),
             state: State::Ended,
             why: String::new(),
-            probes: String::new(),
+            probes: Vec::new(),
             hops: Hops { decoded, ..Hops::default() },
             past: Hops::default(),
             versions: (0, 0),

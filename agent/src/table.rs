@@ -3,6 +3,7 @@
 //! Enters: snapshots and the states of targets. Leaves: text. Refuses: to pass over losses, and to show numbers of a
 //! simulated device without saying so.
 
+mod calls;
 mod model;
 mod render;
 
@@ -10,3 +11,5 @@ pub use model::Table;
 
 /// Lines for kernels, at most; the rest is summed up in one.
 const KERNEL_ROWS: usize = 24;
+/// Lines for entry points, at most; likewise.
+const CALL_ROWS: usize = 16;

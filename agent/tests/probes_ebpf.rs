@@ -11,7 +11,11 @@
 )]
 
 mod probes_ebpf {
+    mod calls;
+    mod files;
     mod load;
+    mod loss;
     mod reads;
     mod rig;
+    mod scope;
 }

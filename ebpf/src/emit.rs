@@ -6,26 +6,32 @@
 //! CPU could hold it, and the stack is too small. What is reserved must have a constant size, so there are two.
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use gpu_agent_ebpf_abi::{FetchProgram, Header, MAX_PAYLOAD, WAKE_BYTES};
+use gpu_agent_ebpf_abi::{FetchProgram, Header, MAX_PAYLOAD, NUMBERS_PAYLOAD, WAKE_BYTES};
 
 use crate::counts::Counts;
-use crate::fetch::{self, Fetched};
+use crate::fetch::{self, Fetched, LONGEST};
 use crate::hit::Hit;
 use crate::maps::RECORDS;
 
-/// A record with room for `ROOM` bytes of payload.
+/// A record.
 #[repr(C)]
-struct Record<const ROOM: usize> {
+struct Record<Payload> {
     header: Header,
-    payload: [u8; ROOM],
+    payload: Payload,
 }
+
+/// Room for numbers only.
+type Numbers = [u8; NUMBERS_PAYLOAD as usize];
+/// Room for anything.
+type Anything = [u8; MAX_PAYLOAD + LONGEST];
 
 /// Makes the record of `hit`.
 #[inline(always)]
 pub fn record(hit: &Hit, slot: u32, program: &FetchProgram, counts: Counts) {
-    let faulted = match program.payload_bytes {
-        0..=64 => sized::<64>(hit, slot, program),
-        _ => sized::<MAX_PAYLOAD>(hit, slot, program),
+    let faulted = if program.payload_bytes <= NUMBERS_PAYLOAD {
+        sized::<Numbers, { NUMBERS_PAYLOAD as usize }, false>(hit, slot, program)
+    } else {
+        sized::<Anything, MAX_PAYLOAD, true>(hit, slot, program)
     };
     match faulted {
         None => counts.lost(),
@@ -37,15 +43,19 @@ pub fn record(hit: &Hit, slot: u32, program: &FetchProgram, counts: Counts) {
     }
 }
 
-/// Makes it with room for `ROOM` bytes; gives the mask of faulted reads, or nothing if the ring is full.
+/// Makes it with a payload of this type; gives the mask of faulted reads, or nothing if the ring is full.
 #[inline(never)]
-fn sized<const ROOM: usize>(hit: &Hit, slot: u32, program: &FetchProgram) -> Option<u32> {
-    let mut entry = RECORDS.reserve::<Record<ROOM>>(0)?;
+fn sized<Payload: 'static, const ROOM: usize, const LONG: bool>(
+    hit: &Hit,
+    slot: u32,
+    program: &FetchProgram,
+) -> Option<u32> {
+    let mut entry = RECORDS.reserve::<Record<Payload>>(0)?;
     let record = entry.as_mut_ptr();
-    // SAFETY: the reserved bytes; they are written before they are submitted, but for the payload of reads that have no
-    // value, in which bytes of earlier records may remain: those were for the agent's eyes too.
+    // SAFETY: the reserved bytes, `ROOM` of payload, and `LONGEST` more if `LONG`. Of values that are not there, bytes of
+    // earlier records remain: they were for the agent's eyes too.
     let Fetched { present, faulted } =
-        unsafe { fetch::run::<ROOM>(hit.registers, program, (&raw mut (*record).payload).cast()) };
+        unsafe { fetch::run::<ROOM, LONG>(hit.registers, program, (&raw mut (*record).payload).cast()) };
     let header = Header {
         ktime_ns: hit.ktime_ns,
         stack_pointer: hit.registers.stack_pointer(),

@@ -1,19 +1,20 @@
 //! Runs a fetch program.
 //!
 //! Enters: registers, a fetch program, room for the payload. Leaves: the payload, and which reads have a value or met an
-//! address that cannot be read. Refuses: reads that would lie outside the room; they have no value.
+//! address that cannot be read. Refuses: reads that the room has no place for; they have no value.
 
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str};
 use gpu_agent_ebpf_abi::{
-    FIXED, FetchProgram, MAX_READS, MAX_STEPS, MAX_STRING, Read, base, condition, kind,
+    FIXED, FetchProgram, MAX_ELEMENTS, MAX_READS, MAX_STEPS, MAX_STRING, Read, base, condition, kind,
 };
 
 use crate::registers::Registers;
 
-/// Most bytes of a value that is no number, with the byte of its length.
-const LONGEST: usize = MAX_STRING + 8;
+/// Most bytes that a read writes: a string, the byte of its length, and a NUL. Where a payload's last 8 bytes are followed by
+/// so many, a value may begin in them.
+pub const LONGEST: usize = MAX_STRING + 8;
 
 /// Bit n tells of read n.
 #[derive(Clone, Copy)]
@@ -33,19 +34,17 @@ use Missing::{Absent, Faulted};
 /// Runs `program`.
 ///
 /// # Safety
-/// `payload` has `ROOM` bytes.
+/// `payload` has `ROOM` bytes, a power of two, and `LONGEST` more if `LONG`.
 #[inline(always)]
-pub unsafe fn run<const ROOM: usize>(
+pub unsafe fn run<const ROOM: usize, const LONG: bool>(
     registers: Registers,
     program: &FetchProgram,
     payload: *mut u8,
 ) -> Fetched {
-    let mut fetch = Fetch::<ROOM> {
-        registers,
-        program,
-        payload,
-        fetched: Fetched { present: program.read[0].reserved2, faulted: program.read[0].reserved2 },
-    };
+    // Zeros; see the field.
+    let zero = program.read[0].reserved2;
+    let fetched = Fetched { present: zero, faulted: zero };
+    let mut fetch = Fetch::<ROOM, LONG> { registers, program, payload, fetched };
     for number in 0..MAX_READS {
         if number >= usize::from(program.reads) {
             break;
@@ -61,14 +60,14 @@ pub unsafe fn run<const ROOM: usize>(
     fetch.fetched
 }
 
-struct Fetch<'a, const ROOM: usize> {
+struct Fetch<'a, const ROOM: usize, const LONG: bool> {
     registers: Registers,
     program: &'a FetchProgram,
     payload: *mut u8,
     fetched: Fetched,
 }
 
-impl<const ROOM: usize> Fetch<'_, ROOM> {
+impl<const ROOM: usize, const LONG: bool> Fetch<'_, ROOM, LONG> {
     #[inline(always)]
     fn read(&self, read: &Read) -> Result<(), Missing> {
         self.check(read)?;
@@ -78,42 +77,25 @@ impl<const ROOM: usize> Fetch<'_, ROOM> {
             base::READ => self.value(read.index)?,
             _ => return Err(Absent),
         };
+        let to = self.place_of(read);
         if read.steps == 0 {
+            // SAFETY: a number has its place in the payload.
             return if read.kind == kind::SCALAR {
-                self.put(read, cut(start, read.size))
+                unsafe { put(to, cut(start, read.size)) }
             } else {
                 Err(Absent)
             };
         }
         let address = follow(start, read)?;
-        let number = number_at::<ROOM>(read);
-        if read.kind == kind::SCALAR {
-            let size = (u32::from(read.size).wrapping_sub(1) & 7) + 1;
-            // SAFETY: 8 bytes within the payload.
-            return unsafe {
-                let to = self.payload.add(number);
-                to.cast::<u64>().write(0);
-                load(to, size, address)
-            };
-        }
-        if number + LONGEST > ROOM {
-            return Err(Absent);
-        }
-        // SAFETY: `LONGEST` bytes within the payload.
-        let to = unsafe { self.payload.add(number) };
-        if read.kind == kind::STRING {
-            return unsafe { string(to, read, address) };
-        }
-        let count = if read.count_read == FIXED { u64::MAX } else { self.value(read.count_read)? };
-        let count = count.min(u64::from(read.capacity));
-        if read.kind == kind::ARRAY {
-            let size = (count * u64::from(read.size)).min(MAX_STRING as u64) as u32;
-            return unsafe { load(to, size, address) };
-        }
-        let size = count.min(MAX_STRING as u64) as u32;
+        // SAFETY: a number has its place in the payload; with `LONG`, anything has.
         unsafe {
-            to.write(size as u8);
-            load(to.add(1), size, address)
+            match read.kind {
+                kind::SCALAR => number(to, read, address),
+                kind::STRING if LONG => string(to, read, address),
+                kind::ARRAY if LONG => array(to, read, self.count(read)?, address),
+                kind::BYTES if LONG => bytes(to, self.count(read)?, address),
+                _ => Err(Absent),
+            }
         }
     }
 
@@ -142,18 +124,63 @@ impl<const ROOM: usize> Fetch<'_, ROOM> {
         if self.fetched.present & 1 << number == 0 {
             return Err(if self.fetched.faulted & 1 << number == 0 { Absent } else { Faulted });
         }
-        // SAFETY: `number` is within the array, and `number_at` within the payload.
-        unsafe {
-            let read = self.program.read.get_unchecked(number);
-            Ok(self.payload.add(number_at::<ROOM>(read)).cast::<u64>().read())
-        }
+        // SAFETY: `number` is within the array, and its place within the payload.
+        Ok(unsafe { self.place_of(self.program.read.get_unchecked(number)).cast::<u64>().read() })
     }
 
+    /// How many elements or bytes are to be read.
     #[inline(always)]
-    fn put(&self, read: &Read, value: u64) -> Result<(), Missing> {
+    fn count(&self, read: &Read) -> Result<u64, Missing> {
+        let capacity = u64::from(read.capacity);
+        if read.count_read == FIXED { Ok(capacity) } else { Ok(self.value(read.count_read)?.min(capacity)) }
+    }
+
+    /// Where a value goes: a multiple of 8, and 8 bytes at least before the end.
+    #[inline(always)]
+    fn place_of(&self, read: &Read) -> *mut u8 {
         // SAFETY: within the payload.
-        unsafe { self.payload.add(number_at::<ROOM>(read)).cast::<u64>().write(value) };
-        Ok(())
+        unsafe { self.payload.add(usize::from(read.output) & (ROOM - 8)) }
+    }
+}
+
+/// # Safety
+/// `to` has 8 bytes.
+#[inline(always)]
+unsafe fn put(to: *mut u8, value: u64) -> Result<(), Missing> {
+    // SAFETY: by the caller.
+    unsafe { to.cast::<u64>().write(value) };
+    Ok(())
+}
+
+/// # Safety
+/// `to` has 8 bytes.
+#[inline(always)]
+unsafe fn number(to: *mut u8, read: &Read, address: u64) -> Result<(), Missing> {
+    // SAFETY: by the caller.
+    unsafe {
+        put(to, 0)?;
+        load(to, number_size(read.size), address)
+    }
+}
+
+/// # Safety
+/// `to` has `LONGEST` bytes.
+#[inline(always)]
+unsafe fn array(to: *mut u8, read: &Read, count: u64, address: u64) -> Result<(), Missing> {
+    let size = (count * u64::from(read.size)).min((MAX_ELEMENTS * 8) as u64);
+    // SAFETY: by the caller.
+    unsafe { load(to, size as u32, address) }
+}
+
+/// # Safety
+/// `to` has `LONGEST` bytes.
+#[inline(always)]
+unsafe fn bytes(to: *mut u8, count: u64, address: u64) -> Result<(), Missing> {
+    let size = count.min(MAX_STRING as u64);
+    // SAFETY: by the caller.
+    unsafe {
+        to.write(size as u8);
+        load(to.add(1), size as u32, address)
     }
 }
 
@@ -162,9 +189,8 @@ impl<const ROOM: usize> Fetch<'_, ROOM> {
 #[inline(always)]
 unsafe fn string(to: *mut u8, read: &Read, address: u64) -> Result<(), Missing> {
     let capacity = u32::from(read.capacity).min(MAX_STRING as u32);
-    // SAFETY: by the caller.
+    // SAFETY: by the caller. The helper ends what it copies with a NUL, which may be one byte more than the capacity.
     unsafe {
-        // The helper ends what it copies with a NUL, which may take one byte more than the capacity.
         let copied = bpf_probe_read_user_str(to.add(1).cast(), capacity + 1, address as *const c_void);
         if copied <= 0 {
             return Err(Faulted);
@@ -207,12 +233,12 @@ unsafe fn load(to: *mut u8, size: u32, address: u64) -> Result<(), Missing> {
 /// `value` as a number of `size` bytes.
 #[inline(always)]
 fn cut(value: u64, size: u8) -> u64 {
-    let unused = 64 - 8 * ((u32::from(size).wrapping_sub(1) & 7) + 1);
+    let unused = 64 - 8 * number_size(size);
     value << unused >> unused
 }
 
-/// Where a number lies in the payload: a multiple of 8 that leaves room for 8 bytes.
+/// Bytes of a number: 1 to 8, whatever `size` says.
 #[inline(always)]
-fn number_at<const ROOM: usize>(read: &Read) -> usize {
-    usize::from(read.output) & (ROOM - 8)
+fn number_size(size: u8) -> u32 {
+    (u32::from(size).wrapping_sub(1) & 7) + 1
 }

@@ -4,8 +4,7 @@
 //! Refuses: numbers that name no register.
 
 use core::arch::asm;
-
-use aya_ebpf::programs::ProbeContext;
+use core::ffi::c_void;
 
 /// The registers.
 #[derive(Clone, Copy)]
@@ -25,8 +24,8 @@ mod word {
 }
 
 impl Registers {
-    pub fn of(context: &ProbeContext) -> Self {
-        Self(context.regs.cast_const().cast())
+    pub fn of(context: *mut c_void) -> Self {
+        Self(context.cast_const().cast())
     }
 
     /// The word at a constant index. In assembly, because the verifier wants the constant in the instruction itself, and

@@ -72,7 +72,14 @@ impl Agent {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listen = free_address();
-        command.args(["--listen", &listen.to_string(), "--log-filter", json_log::FILTER]);
+        command.args(["--listen", &listen.to_string()]);
+        if !arguments.contains(&"--log-filter") {
+            command.args(["--log-filter", json_log::FILTER]);
+        }
+        // What is tested of the rings is tested without probes, which are tested on their own.
+        if !arguments.contains(&"--probe-engines") {
+            command.args(["--probe-engines", "none"]);
+        }
         if !arguments.contains(&"--json-log") {
             command.arg("--json-log").arg(folder.path().join("events.jsonl"));
         }
@@ -114,6 +121,19 @@ impl Agent {
         });
         self.last = samples;
         found
+    }
+
+    /// Waits until entry points of `engine` are probed in a process.
+    pub fn until_probed(&mut self, pid: u32, engine: &str) {
+        let pid = pid.to_string();
+        self.scrape_until(&format!("probes of {engine} in {pid}"), |samples| {
+            let are_attached = |sample: &&Sample| {
+                sample.name == "gpu_agent_probes_attached"
+                    && sample.labels.get("process_pid") == Some(&pid)
+                    && sample.labels.get("engine").is_some_and(|known| known == engine)
+            };
+            samples.iter().find(are_attached).map(drop)
+        });
     }
 
     /// Waits until at least `count` targets are in `state`.

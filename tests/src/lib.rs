@@ -20,6 +20,7 @@
 )]
 
 pub mod agent;
+pub mod entry_points;
 pub mod ground_truth;
 pub mod json_log;
 pub mod observed;

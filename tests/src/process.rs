@@ -106,6 +106,12 @@ impl Running {
         stdin.write_all(text.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", self.name));
     }
 
+    /// Its standard input, for a caller that tells it more than one thing.
+    #[must_use]
+    pub fn take_stdin(&mut self) -> std::process::ChildStdin {
+        self.child.stdin.take().expect("taken once")
+    }
+
     /// Waits until `look` finds what it looks for in the child's output.
     pub fn until<T>(&mut self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
         let started = Instant::now();

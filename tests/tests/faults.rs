@@ -24,7 +24,7 @@ fn endless() -> Start {
 
 fn attach(arguments: &[&str]) -> Command {
     let mut command = Command::new(programs::program("gpu-agent"));
-    command.args(["attach", "--listen", "off", "--pid"]).args(arguments);
+    command.args(["attach", "--listen", "off", "--probe-engines", "none", "--pid"]).args(arguments);
     command
 }
 

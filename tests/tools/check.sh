@@ -18,6 +18,7 @@ skip() { # WHY
 
 step "format"
 cargo fmt --all --check
+cargo fmt --manifest-path ebpf/Cargo.toml --check
 
 step "shell scripts"
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
@@ -47,6 +48,9 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
 
 if [[ ${1:-all} == all ]]; then
+    step "the committed BPF objects are what their sources give"
+    ebpf/build.sh --check
+
     step "programs under test"
     tests/tools/build.sh
 

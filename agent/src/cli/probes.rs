@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::Error;
+use crate::event::{ApiFunction, ProbeInfo};
 use crate::probes::catalog::Catalog;
 
 mod check;
@@ -59,6 +60,15 @@ fn catalog(file: Option<&Path>, common: &Common) -> Result<Catalog, Error> {
         Some(file) => Catalog::file(file)?,
         None => Catalog::open(common.probes.as_deref())?,
     })
+}
+
+/// What a probe's calls are: an operation, or calls of one of CUDA's APIs.
+fn op(info: &ProbeInfo) -> &'static str {
+    match info.api {
+        None => info.class.name(),
+        Some(ApiFunction { is_runtime: true, .. }) => "runtime call",
+        Some(ApiFunction { is_runtime: false, .. }) => "driver call",
+    }
 }
 
 /// Prints text; a reader that went away is no error.

@@ -103,5 +103,5 @@ impl Outcome {
 }
 
 fn table(shared: &Arc<Shared>) -> Table {
-    Table::new(&shared.snapshot(), shared.registry().targets())
+    Table::new(&shared.snapshot(), shared.registry().targets(), &shared.latest_tensors())
 }

@@ -1,7 +1,7 @@
 //! From a call that is over to its events.
 //!
 //! Enters: an entry, perhaps a return. Leaves: an operation; of CUDA's own functions an API call and what it did to memory.
-//! Refuses: a duration of a call whose return was not seen.
+//! Refuses: a duration of a call whose return was not seen, and calls that the specification excludes.
 
 use std::sync::Arc;
 
@@ -41,6 +41,9 @@ pub(super) fn finish(
     let interval = Interval { start_ktime_ns, end_ktime_ns };
     let info = &frame.call.info;
     let values = frame.call.reader.values(frame.fetched(), exit.map(|exit| exit.fetched));
+    if values.is_excluded {
+        return 0;
+    }
     let unreadable = values.unreadable;
     match info.api {
         Some(function) => cuda::events(function, interval, end, thread, &values.fields, latest, sink),

@@ -207,6 +207,32 @@ fn what_was_open_when_records_were_lost_gets_no_duration_and_is_no_exception() {
     assert_eq!((counts.doubtful, counts.doubtful_returns, counts.unwound), (3, 2, 0));
 }
 
+/// Excludes calls whose number is odd.
+#[derive(Debug)]
+struct Even;
+
+impl Reader for Even {
+    fn values(&self, entry: Fetched<'_>, exit: Option<Fetched<'_>>) -> Values {
+        let is_excluded = entry.payload.first().is_some_and(|number| number % 2 == 1);
+        Values { is_excluded, ..Numbers.values(entry, exit) }
+    }
+}
+
+#[test]
+fn a_call_that_its_specification_excludes_is_accounted_for_and_no_event() {
+    let mut rig = Rig::new(Limits::default());
+    let even = Call { info: Arc::clone(&call("even").info), reader: Box::new(Even) };
+    let even = Arc::new(even);
+    rig.calls.insert(0, 1, Arc::clone(&even), true);
+    rig.calls.insert(1, 1, even, true);
+    for number in [1, 2] {
+        rig.enter(1, 0, 0x1000, number);
+        rig.leave(1, 0, 0x1000, number);
+    }
+    assert_eq!(rig.ends(), [(2, OpEnd::Returned)]);
+    assert_eq!(rig.correlator.counts().returned, 2);
+}
+
 #[test]
 fn a_process_that_ends_leaves_no_open_call() {
     let mut rig = Rig::new(Limits::default());

@@ -14,15 +14,18 @@
 //! there is no dynamic linker to say so, every [`SLOW_LOOK`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use super::{Attacher, Command};
+use crate::capability::Capabilities;
 use crate::event::Pid;
 use crate::identity::Process;
 use crate::source::ebpf::{self, Slot};
+use crate::symbols::process::ProcessError;
 
 mod descendants;
 mod files;
@@ -52,12 +55,19 @@ pub(super) enum News {
         /// Its device is simulated.
         simulated: bool,
     },
+    /// The files of a process cannot be looked at.
+    Unreadable {
+        /// Which.
+        pid: Pid,
+        /// Why, and what would help.
+        why: String,
+    },
     /// What is attached in a process.
     Attached {
         /// Which.
         pid: Pid,
         /// How many probes, by engine.
-        what: String,
+        probes: Vec<(Arc<str>, usize)>,
         /// Its device is simulated.
         simulated: bool,
     },
@@ -85,6 +95,8 @@ struct Probed {
     /// Its children are looked at too.
     is_followed: bool,
     looked: Instant,
+    /// That its files cannot be looked at was said.
+    is_refused: bool,
 }
 
 impl Prober {
@@ -142,7 +154,8 @@ impl Prober {
                 }
             };
             let (files, looked) = (Files::default(), Instant::now());
-            let probed = Probed { process, files, is_target, wants_cuda, is_followed, looked };
+            let probed =
+                Probed { process, files, is_target, wants_cuda, is_followed, looked, is_refused: false };
             self.processes.insert(pid, probed);
         }
         self.look(pid);
@@ -161,12 +174,19 @@ impl Prober {
         let change = match change {
             Ok(change) => change,
             Err(error) => {
-                warn!(pid = pid.0, %error, "the files of the process cannot be looked at");
+                let why = way_out(&error);
+                if !std::mem::replace(&mut probed.is_refused, true) {
+                    warn!(
+                        pid = pid.0,
+                        why, "no entry point of the process is probed: its files cannot be looked at"
+                    );
+                    self.tell(News::Unreadable { pid, why });
+                }
                 return;
             }
         };
         let is_found = !probed.is_target && probed.files.has_engine();
-        let (what, simulated) = (probed.files.to_string(), probed.files.is_simulated());
+        let (probes, simulated) = (probed.files.by_engine(), probed.files.is_simulated());
         if !change.told.is_empty() {
             self.tell(News::Told(change.told));
         }
@@ -176,7 +196,7 @@ impl Prober {
         if is_found {
             self.found(pid, simulated);
         }
-        self.tell(News::Attached { pid, what, simulated });
+        self.tell(News::Attached { pid, probes, simulated });
         self.look_for_ring(pid);
     }
 
@@ -239,5 +259,19 @@ impl Prober {
     fn tell(&self, news: News) {
         // A rings' thread that is gone wants no news.
         let _ = self.commands.send(Command::News(news));
+    }
+}
+
+/// The error, and the capability that is missing if one is.
+fn way_out(error: &ProcessError) -> String {
+    let missing = Capabilities::own().missing();
+    match error {
+        ProcessError::Maps { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            match missing {
+                "" => error.to_string(),
+                missing => format!("{error}; run the agent as root, or give it {missing}"),
+            }
+        }
+        error => error.to_string(),
     }
 }

@@ -91,8 +91,8 @@ pub struct TargetStatus {
     pub state: State,
     /// Why, in a sentence; empty where the state says it all.
     pub why: String,
-    /// Probes that are attached, by engine: `mistral.rs 9, cuda 31`; empty if there are none.
-    pub probes: String,
+    /// Probes that are attached, by engine.
+    pub probes: Vec<(Arc<str>, usize)>,
     /// Records by stage and fate.
     pub hops: Hops,
     /// The same of earlier targets with the same attributes, whose entries are gone: their series went on in this one's.
@@ -132,10 +132,10 @@ impl Registry {
         self.read(|targets| Some(Arc::clone(&targets.get(&target)?.status.info)))
     }
 
-    /// The probes that are attached in one target, by engine.
+    /// Whether any probe is attached in one target.
     #[must_use]
-    pub fn probes(&self, target: TargetId) -> String {
-        self.read(|targets| targets.get(&target).map(|entry| entry.status.probes.clone())).unwrap_or_default()
+    pub fn has_probes(&self, target: TargetId) -> bool {
+        self.read(|targets| targets.get(&target).is_some_and(|entry| !entry.status.probes.is_empty()))
     }
 
     /// One kernel name.
@@ -221,7 +221,7 @@ mod tests {
             info: Arc::new(TargetInfo { pid: Pid(7), executable: "serve".into(), simulated: false }),
             state: State::Ended,
             why: String::new(),
-            probes: String::new(),
+            probes: Vec::new(),
             hops: Hops { decoded, ..Hops::default() },
             past: Hops::default(),
             versions: (0, 0),

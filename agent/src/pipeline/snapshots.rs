@@ -162,7 +162,7 @@ mod tests {
             info: Arc::new(info),
             state: State::Armed,
             why: String::new(),
-            probes: String::new(),
+            probes: Vec::new(),
             hops: Hops::default(),
             past: Hops::default(),
             versions: (0, 0),

@@ -35,13 +35,18 @@ pub(super) fn of_report(target: &Target, report: &Report) -> (State, String) {
 }
 
 /// What a target without a ring shows, and what it does not.
-pub(super) fn of_probes(attached: &str) -> String {
+pub(super) fn of_probes(are_attached: bool) -> String {
     const UNSEEN: &str = "no shim in this process: kernels, GPU times and copies are not visible";
-    if attached.is_empty() {
-        format!("{UNSEEN}; and no known entry point is in its files yet, new ones are watched for")
-    } else {
+    if are_attached {
         format!("{UNSEEN}; calls of entry points, their host times and tensors are")
+    } else {
+        format!("{UNSEEN}; and no known entry point is in its files yet, new ones are watched for")
     }
+}
+
+/// What a target shows of which neither a ring nor the files can be read: nothing.
+pub(super) fn of_unreadable(why: &str) -> String {
+    format!("nothing is visible: no shim in this process, and its files cannot be looked at: {why}")
 }
 
 /// Whether GPU records of a target in this state flow, or will at once: executions are counted by them then.

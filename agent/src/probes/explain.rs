@@ -70,15 +70,15 @@ impl Specification {
     #[must_use]
     pub fn explain(&self, probe: &Probe) -> Vec<Explanation> {
         let instances = probe.variants.iter().flat_map(|variant| &variant.instances);
-        instances.map(|instance| self.explain_instance(probe, instance)).collect()
+        instances.map(|instance| self.explain_instance(instance)).collect()
     }
 
-    fn explain_instance(&self, probe: &Probe, instance: &Instance) -> Explanation {
+    fn explain_instance(&self, instance: &Instance) -> Explanation {
         let signature = &instance.signature;
         Explanation {
             engine: self.engine.to_string(),
             probe: instance.info.name.to_string(),
-            op: probe.class.name(),
+            op: instance.info.class.name(),
             symbols: instance.symbols.iter().map(ToString::to_string).collect(),
             signature: signature.text.value.split_whitespace().collect::<Vec<_>>().join(" "),
             places: Arch::ALL.into_iter().map(|arch| self.places(instance, arch)).collect(),

@@ -12,7 +12,7 @@ use super::document::{Document, Words};
 use super::signature::Signature;
 use super::source::{Source, SpecError, Text};
 use super::types::{TensorRule, Types};
-use crate::event::{OpClass, ProbeInfo};
+use crate::event::ProbeInfo;
 
 /// Numbers and the words they stand for.
 pub(super) type Table = BTreeMap<i128, Arc<str>>;
@@ -46,8 +46,6 @@ pub(super) struct Scope {
 pub struct Probe {
     /// Its name; of several, the first and how many more.
     pub name: Arc<str>,
-    /// What it does.
-    pub class: OpClass,
     /// Which mapped files it looks into.
     pub files: Files,
     /// Its shapes: the first that applies is used.
@@ -106,6 +104,13 @@ pub(super) enum Condition {
 }
 
 impl Probe {
+    /// What is the same for all its calls; for those of its first function, where `each` repeats it.
+    #[must_use]
+    pub fn info(&self) -> Option<&ProbeInfo> {
+        let mut instances = self.variants.iter().flat_map(|variant| &variant.instances);
+        instances.next().map(|instance| &*instance.info)
+    }
+
     /// How many shapes it has.
     #[must_use]
     pub fn variants(&self) -> usize {

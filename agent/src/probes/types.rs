@@ -246,7 +246,7 @@ fn base(scanner: &mut Scanner<'_>) -> Result<Type, SpecError> {
 /// A name with `::` and template arguments; spaces are left out, except between words.
 pub(super) fn qualified(scanner: &mut Scanner<'_>, what: &str) -> Result<String, SpecError> {
     let mut name = String::new();
-    if scanner.takes("::")? {}
+    scanner.takes("::")?;
     loop {
         if scanner.takes("~")? {
             name.push('~');

@@ -134,6 +134,8 @@ instruments! {
     /// Records whose other half was never seen: a free without its allocation, a reduce kernel without its main. A return
     /// without its entry is in `gpu_agent.records{hop="correlate"}`.
     OWN_ORPHANS: Counter "gpu_agent.orphans" [""] [a::PID, a::EXECUTABLE, a::ORPHAN];
+    /// Probes that are attached in a process.
+    OWN_PROBES: Gauge "gpu_agent.probes.attached" [""] [a::PID, a::EXECUTABLE, a::ENGINE];
     /// Calls of probed functions that wait for their return.
     OWN_OPEN_CALLS: Gauge "gpu_agent.probes.calls.open" [""] [];
     /// Calls of probed functions whose duration is not known, because records were lost meanwhile or too many were open.

@@ -143,7 +143,7 @@ fn collect(
 /// A path that opens the file of a mapping.
 fn open_path(pid: Pid, root: &Path, mapping: &Mapping<'_>) -> PathBuf {
     // By the mapping itself: needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (Linux 5.9).
-    let exact = PathBuf::from(format!("/proc/{pid}/map_files/{}", mapping.range));
+    let exact = PathBuf::from(format!("/proc/{pid}/map_files/{}", mapping.entry_name()));
     if exact.metadata().is_ok() {
         return exact;
     }

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use super::calls::{self, Calls};
+use crate::aggregate::Latest;
 use crate::aggregate::snapshot::{Exponential, Histogram, Point, Snapshot, Value};
 use crate::pipeline::TargetStatus;
 use crate::semconv::{Instrument, attribute, instruments};
@@ -14,6 +16,7 @@ use crate::source::cupti::Hops;
 pub struct Table {
     pub(super) targets: Vec<TargetStatus>,
     pub(super) kernels: Vec<Kernel>,
+    pub(super) calls: Vec<Calls>,
     pub(super) operations: Vec<Operation>,
     pub(super) copies: Vec<Copy>,
     pub(super) memory: Vec<(String, f64)>,
@@ -56,9 +59,9 @@ pub(super) struct Copy {
 }
 
 impl Table {
-    /// Sums a snapshot up.
+    /// Sums a snapshot up; `latest` are the tensors of each probe's latest call.
     #[must_use]
-    pub fn new(snapshot: &Snapshot, targets: Vec<TargetStatus>) -> Self {
+    pub fn new(snapshot: &Snapshot, targets: Vec<TargetStatus>, latest: &[Latest]) -> Self {
         let points = Points(snapshot);
         let hops =
             targets.iter().fold(Hops::default(), |sum, target| sum.plus(&target.hops).plus(&target.past));
@@ -73,6 +76,7 @@ impl Table {
                 points.of(&instruments::KERNEL_EXECUTIONS),
                 points.of(&instruments::KERNEL_DURATION),
             ),
+            calls: calls::rows(points, latest),
             operations: operations(points),
             copies: copies(points),
             memory: memory.into_iter().filter(|(_, bytes)| *bytes > 0.0).collect(),
@@ -124,7 +128,7 @@ pub(super) fn quantile(histogram: &Histogram, q: f64) -> Option<f64> {
 }
 
 /// Adds `other` to `sum`; both have the same explicit bounds and scale.
-fn merge(sum: &mut Histogram, other: &Histogram) {
+pub(super) fn merge(sum: &mut Histogram, other: &Histogram) {
     if other.count == 0 {
         return;
     }
@@ -195,10 +199,14 @@ fn operations(points: Points<'_>) -> Vec<Operation> {
     let mut rows = BTreeMap::<String, Operation>::new();
     for (name, counter, histogram) in list {
         for point in points.of(counter).iter().chain(points.of(histogram)) {
-            let name = match value(point, attribute::USE_V1) {
+            let mut name = match value(point, attribute::USE_V1) {
                 "" => name.to_owned(),
                 use_v1 => format!("{name} use_v1={use_v1}"),
             };
+            // What probes count and time has no device.
+            if value(point, attribute::GPU).is_empty() {
+                name += " (host time)";
+            }
             let row = rows.entry(name.clone()).or_insert(Operation {
                 name,
                 calls: 0,
@@ -241,10 +249,10 @@ fn copies(points: Points<'_>) -> Vec<Copy> {
 
 /// The points of a snapshot, by instrument.
 #[derive(Clone, Copy)]
-struct Points<'a>(&'a Snapshot);
+pub(super) struct Points<'a>(pub(super) &'a Snapshot);
 
 impl<'a> Points<'a> {
-    fn of(self, instrument: &'static Instrument) -> &'a [Point] {
+    pub(super) fn of(self, instrument: &'static Instrument) -> &'a [Point] {
         let family = self.0.families.iter().find(|family| std::ptr::eq(family.instrument, instrument));
         family.map(|family| family.points.as_slice()).unwrap_or_default()
     }
@@ -263,11 +271,11 @@ fn sum_by(points: &[Point], keys: &[&str]) -> BTreeMap<String, f64> {
     sums
 }
 
-fn value<'a>(point: &'a Point, key: &str) -> &'a str {
+pub(super) fn value<'a>(point: &'a Point, key: &str) -> &'a str {
     point.attributes.iter().find(|(known, _)| *known == key).map_or("", |(_, value)| value)
 }
 
-fn number(point: &Point) -> f64 {
+pub(super) fn number(point: &Point) -> f64 {
     match &point.value {
         Value::Counter(count) => *count as f64,
         Value::CounterF64(number) | Value::Gauge(number) => *number,

@@ -5,13 +5,15 @@
 
 use std::fmt::Write;
 
-use super::KERNEL_ROWS;
 use super::model::{Copy, Kernel, Table, quantile};
+use super::{CALL_ROWS, KERNEL_ROWS};
 use crate::aggregate::snapshot::Histogram;
 use crate::pipeline::TargetStatus;
 
 /// Width of all columns of the kernel section but the name.
 const KERNEL_COLUMNS: usize = 63;
+/// Width of all columns of the entry points' section but the tensors.
+const CALL_COLUMNS: usize = 87;
 /// Longest reason that is shown.
 const WHY_WIDTH: usize = 400;
 /// Shortest and longest column for names.
@@ -36,10 +38,10 @@ impl Table {
         }
         self.write_kernels(out, width)?;
         self.write_operations(out)?;
+        self.write_calls(out, width)?;
         self.write_copies(out)?;
         let memory = self.memory.iter().map(|(kind, bytes)| format!("{kind} {}", bytes_text(*bytes)));
         writeln!(out, "memory in use   {}", or_none(memory))?;
-        writeln!(out, "tensor bytes    needs probes: CUPTI knows no tensors")?;
         if !self.errors.is_empty() {
             let errors = self.errors.iter().map(|(name, count)| format!("{name} × {count}"));
             writeln!(out, "API errors      {}", or_none(errors))?;
@@ -94,6 +96,39 @@ impl Table {
             let unit = operation.seconds_per_unit;
             let of = |q| time_text(quantile(&operation.durations, q).map(|units| units * unit));
             writeln!(out, "{:<42} {:>10} {:>9} {:>9}", operation.name, operation.calls, of(0.5), of(0.99))?;
+        }
+        Ok(())
+    }
+
+    /// Entry points, with the shapes of the latest call's tensors as far as the line reaches.
+    fn write_calls(&self, out: &mut String, width: usize) -> std::fmt::Result {
+        if self.calls.is_empty() {
+            return writeln!(out, "\n(no call of a probed entry point: tensors are seen only in such calls)");
+        }
+        writeln!(
+            out,
+            "\n{:<16} {:<38} {:>9} {:>9} {:>9}  last tensors",
+            "op", "entry point", "calls", "host p50", "host p99"
+        )?;
+        let tensor_width = width.saturating_sub(CALL_COLUMNS).max(NAME_WIDTH.0);
+        for calls in self.calls.iter().take(CALL_ROWS) {
+            let of = |q| time_text(quantile(&calls.durations, q));
+            let unwound =
+                if calls.unwound > 0 { format!("{} exceptions; ", calls.unwound) } else { String::new() };
+            writeln!(
+                out,
+                "{:<16} {:<38} {:>9} {:>9} {:>9}  {}",
+                calls.op,
+                shortened(&calls.probe, 38),
+                calls.calls,
+                of(0.5),
+                of(0.99),
+                shortened(&format!("{unwound}{}", calls.tensors), tensor_width)
+            )?;
+        }
+        if let Some(rest) = self.calls.get(CALL_ROWS..).filter(|rest| !rest.is_empty()) {
+            let calls: u64 = rest.iter().map(|calls| calls.calls).sum();
+            writeln!(out, "{:<16} {:<38} {calls:>9}", "", format!("{} more entry points", rest.len()))?;
         }
         Ok(())
     }
@@ -160,6 +195,10 @@ fn write_target(out: &mut String, target: &TargetStatus) -> std::fmt::Result {
         (cupti, driver) => {
             write!(out, " (CUPTI API {cupti}, driver {}.{})", driver / 1000, driver % 1000 / 10)?
         }
+    }
+    if !target.probes.is_empty() {
+        let probes = target.probes.iter().map(|(engine, count)| format!("{engine} {count}"));
+        write!(out, ", probes: {}", shortened(&or_none(probes), WHY_WIDTH))?;
     }
     if !target.why.is_empty() {
         // It can hold the name of a function, as the target wrote it.
@@ -241,7 +280,7 @@ mod tests {
             info: Arc::default(),
             state: State::Failed,
             why: "cupti\x1b[2JFlush returned CUPTI status 1".to_owned(),
-            probes: String::new(),
+            probes: Vec::new(),
             hops: Hops::default(),
             past: Hops::default(),
             versions: (0, 0),

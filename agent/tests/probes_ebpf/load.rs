@@ -10,8 +10,8 @@ const MOST_VERIFIED: u64 = 250_000;
 #[test]
 fn what_is_forbidden_is_not_used_and_the_verifier_has_little_to_do() {
     for features in FORMS {
-        let Some((attacher, _drain)) = load(Config { features, ..Config::default() }) else { return };
-        assert_eq!(attacher.features(), Features::of_this_linux().and(features));
+        let Some(probes) = load(Config { features, ..Config::default() }) else { return };
+        assert_eq!(probes.attacher.features(), Features::of_this_linux().and(features));
         for verified in verified() {
             assert!(verified < MOST_VERIFIED, "{verified} instructions, with {features:?}");
         }

@@ -52,6 +52,8 @@ pub const MAX_ELEMENTS: usize = 8;
 pub const MAX_STRING: usize = 64;
 /// Payload of one record, bytes.
 pub const MAX_PAYLOAD: usize = 1024;
+/// Payload, bytes, up to which a record takes less of the ring buffer. Nothing but numbers may be in it.
+pub const NUMBERS_PAYLOAD: u16 = 64;
 /// Fetch programs loaded at once, at most.
 pub const MAX_SLOTS: u32 = 2048;
 /// Size of the ring buffer, unless the agent chooses another one.
@@ -159,7 +161,7 @@ pub struct FetchProgram {
     pub phase: u8,
     /// Reads, [`MAX_READS`] at most.
     pub reads: u8,
-    /// Bytes of payload, a multiple of 8, [`MAX_PAYLOAD`] at most.
+    /// Bytes of payload, a multiple of 8, [`MAX_PAYLOAD`] at most; more than [`NUMBERS_PAYLOAD`] if any read is no number.
     pub payload_bytes: u16,
     /// Copied into each record: tells this program from one that had its slot before.
     pub generation: u32,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
-use super::table::aligned;
+use super::table::{aligned, wrapped};
 use super::{Common, Error, catalog, print, print_json};
 use crate::event::Pid;
 use crate::probes::Specification;
@@ -138,7 +138,7 @@ fn attaches(found: &Found) -> Attaches {
     Attaches {
         engine: found.info.engine.to_string(),
         probe: found.info.name.to_string(),
-        op: found.info.class.name(),
+        op: super::op(&found.info),
         file: found.file.to_string(),
         symbol: found.symbol.to_string(),
         demangled: found.demangled.to_string(),
@@ -153,7 +153,7 @@ fn attaches(found: &Found) -> Attaches {
 
 fn text(specifications: &[Specification], resolution: &Resolution, is_complete: bool) -> String {
     let mut text = String::new();
-    let mut absent: Vec<String> = Vec::new();
+    let mut absent: Vec<&str> = Vec::new();
     for specification in specifications {
         let engine = &specification.engine;
         let found: Vec<&Found> =
@@ -161,27 +161,12 @@ fn text(specifications: &[Specification], resolution: &Resolution, is_complete: 
         let missing: Vec<&Missing> =
             resolution.missing.iter().filter(|missing| missing.engine == *engine).collect();
         if found.is_empty() && !is_complete && missing.iter().all(|missing| is_elsewhere(&missing.why)) {
-            absent.push(engine.to_string());
+            absent.push(engine);
             continue;
         }
         text.push_str(&format!("{engine}\n"));
-        let mut files: Vec<&Arc<str>> = found.iter().map(|found| &found.file).collect();
-        files.dedup();
-        for file in files {
-            text.push_str(&format!("  {file}\n"));
-            for found in found.iter().filter(|found| found.file == *file) {
-                text.push_str(&one(found));
-            }
-        }
-        let rows = missing.iter().map(|missing| {
-            let file = missing.file.as_ref().map_or(String::new(), |file| format!(" in {file}"));
-            vec![missing.probe.to_string(), format!("{}{file}", missing.why)]
-        });
-        let rows: Vec<Vec<String>> = rows.collect();
-        if !rows.is_empty() {
-            text.push_str("  not attached\n");
-            text.push_str(&aligned(&rows, 4));
-        }
+        text.push_str(&attached(&found));
+        text.push_str(&not_attached(&missing));
     }
     if !absent.is_empty() {
         text.push_str(&format!("not there: {} (--all says why)\n", absent.join(", ")));
@@ -194,24 +179,67 @@ fn is_elsewhere(why: &Why) -> bool {
     matches!(why, Why::NoFile(_) | Why::NoSymbol(_) | Why::Condition(_))
 }
 
-fn one(found: &Found) -> String {
+/// What attaches, file by file.
+fn attached(found: &[&Found]) -> String {
+    let mut text = String::new();
+    let mut files: Vec<&Arc<str>> = Vec::new();
+    for found in found {
+        if !files.contains(&&found.file) {
+            files.push(&found.file);
+        }
+    }
+    for file in files {
+        text.push_str(&format!("  {file}\n"));
+        let own: Vec<&Found> = found.iter().copied().filter(|found| found.file == *file).collect();
+        let lines = aligned(&own.iter().map(|found| row(found)).collect::<Vec<_>>(), 4);
+        for (found, line) in own.iter().zip(lines.lines()) {
+            text.push_str(&format!("{line}\n"));
+            if *found.demangled != *found.info.name {
+                text.push_str(&format!("      {}\n", found.demangled));
+            }
+            let places = found.arguments.iter().filter(|(name, _, _)| !name.is_empty());
+            let places: Vec<String> = places.map(|(name, _, place)| format!("{name} {place}")).collect();
+            text.push_str(&wrapped(&places, 6));
+        }
+    }
+    text
+}
+
+fn row(found: &Found) -> Vec<String> {
     let returns = match &found.exit {
-        Seen::Trampoline => "return by uretprobe".to_owned(),
+        Seen::Trampoline => "uretprobe".to_owned(),
         Seen::Instructions(1) => "1 return instruction".to_owned(),
         Seen::Instructions(count) => format!("{count} return instructions"),
         Seen::No(why) => format!("no duration: {why}"),
     };
-    let name = &found.demangled;
-    let places = found.arguments.iter().filter(|(name, _, _)| !name.is_empty());
-    let places: Vec<String> = places.map(|(name, _, place)| format!("{name} {place}")).collect();
-    let mut text = format!("    {}  op={}\n", found.info.name, found.info.class.name());
-    text.push_str(&format!(
-        "      {name}\n      {:#x} in {}, {returns}\n",
-        found.address,
-        found.table.name()
-    ));
-    if !places.is_empty() {
-        text.push_str(&format!("      {}\n", places.join(", ")));
+    let address = format!("{:#x}", found.address);
+    let (name, op) = (found.info.name.to_string(), super::op(&found.info).to_owned());
+    vec![name, op, address, found.table.name().to_owned(), returns]
+}
+
+/// What does not attach: functions that a file simply does not have, together; others each with its reason.
+fn not_attached(missing: &[&Missing]) -> String {
+    let (absent, others): (Vec<&Missing>, Vec<&Missing>) = missing
+        .iter()
+        .copied()
+        .partition(|missing| matches!(&missing.why, Why::NoSymbol(symbol) if **symbol == *missing.probe));
+    let mut text = String::new();
+    if !others.is_empty() {
+        text.push_str("  not attached\n");
+        text.push_str(&aligned(&others.iter().map(|missing| reason(missing)).collect::<Vec<_>>(), 4));
+    }
+    let mut files: Vec<&Option<Arc<str>>> = absent.iter().map(|missing| &missing.file).collect();
+    files.dedup();
+    for file in files {
+        let own = absent.iter().filter(|missing| missing.file == *file);
+        let names: Vec<String> = own.map(|missing| missing.probe.to_string()).collect();
+        text.push_str(&format!("  not in {}\n", file.as_deref().unwrap_or("any file")));
+        text.push_str(&wrapped(&names, 4));
     }
     text
+}
+
+fn reason(missing: &Missing) -> Vec<String> {
+    let file = missing.file.as_ref().map_or(String::new(), |file| format!(" in {file}"));
+    vec![missing.probe.to_string(), format!("{}{file}", missing.why)]
 }

@@ -54,7 +54,7 @@ fn row(specification: &Specification, probe: &Probe) -> Row {
     Row {
         engine: specification.engine.to_string(),
         probe: probe.name.to_string(),
-        op: probe.class.name(),
+        op: probe.info().map_or("other", |info| super::op(info)),
         variants: probe.variants(),
         symbols: probe.symbols().len(),
         files: probe.files.to_string(),

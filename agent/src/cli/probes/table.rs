@@ -21,9 +21,37 @@ pub(super) fn aligned(rows: &[Vec<String>], indent: usize) -> String {
     text
 }
 
+/// Words with commas between them, on as many lines as it takes; indented.
+pub(super) fn wrapped(words: &[String], indent: usize) -> String {
+    const WIDTH: usize = 110;
+    let mut text = String::new();
+    let mut line = String::new();
+    for (number, word) in words.iter().enumerate() {
+        let word = if number + 1 < words.len() { format!("{word}, ") } else { word.clone() };
+        if !line.is_empty() && indent + line.chars().count() + word.trim_end().chars().count() > WIDTH {
+            text.push_str(&format!("{}{}\n", " ".repeat(indent), line.trim_end()));
+            line.clear();
+        }
+        line.push_str(&word);
+    }
+    if !line.is_empty() {
+        text.push_str(&format!("{}{}\n", " ".repeat(indent), line.trim_end()));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use super::aligned;
+    use super::{aligned, wrapped};
+
+    #[test]
+    fn long_lists_are_wrapped_after_a_comma() {
+        assert_eq!(wrapped(&[], 2), "");
+        assert_eq!(wrapped(&["a".to_owned(), "b".to_owned()], 2), "  a, b\n");
+        let words = vec!["x".repeat(50); 3];
+        let text = wrapped(&words, 4);
+        assert_eq!(text.lines().map(str::len).collect::<Vec<_>>(), [107, 54]);
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -4,7 +4,6 @@
 //! Refuses: to look for symbols while neither the files nor the wishes have changed.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use tracing::{debug, warn};
@@ -145,21 +144,18 @@ impl Files {
         self.is_simulated
     }
 
-    /// Whether an engine's function is probed.
-    pub(super) fn has_engine(&self) -> bool {
-        self.attached.iter().any(|held| !held.is_cuda && !held.by_engine.is_empty())
-    }
-}
-
-impl fmt::Display for Files {
-    /// `mistral.rs 9, cuda 31`; empty if nothing is attached.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut sums = BTreeMap::<&str, usize>::new();
+    /// How many probes are attached, by engine.
+    pub(super) fn by_engine(&self) -> Vec<(Arc<str>, usize)> {
+        let mut sums = BTreeMap::<&Arc<str>, usize>::new();
         for (engine, count) in self.attached.iter().flat_map(|held| &held.by_engine) {
             *sums.entry(engine).or_default() += count;
         }
-        let words: Vec<_> = sums.iter().map(|(engine, count)| format!("{engine} {count}")).collect();
-        formatter.write_str(&words.join(", "))
+        sums.into_iter().map(|(engine, count)| (Arc::clone(engine), count)).collect()
+    }
+
+    /// Whether an engine's function is probed.
+    pub(super) fn has_engine(&self) -> bool {
+        self.attached.iter().any(|held| !held.is_cuda && !held.by_engine.is_empty())
     }
 }
 

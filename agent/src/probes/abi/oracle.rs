@@ -12,7 +12,8 @@ use super::super::specification::Specification;
 use super::*;
 
 /// Types: as C declares them, as a specification does, and the bytes of a value that mean something.
-const TYPES: [(&str, &str, &str, &[(usize, usize)]); 30] = [
+type Described = (&'static str, &'static str, &'static str, &'static [(usize, usize)]);
+const TYPES: [Described; 30] = [
     ("char", "", "", &[(0, 1)]),
     ("short", "", "", &[(0, 2)]),
     ("int", "", "", &[(0, 4)]),

@@ -62,25 +62,23 @@ pub(super) fn probe(
         }
         resolution.found.extend(outcome.found);
         if !outcome.planned.is_empty() {
-            plan(resolution, file).probes.extend(outcome.planned);
+            extend(&mut resolution.plans, file, outcome.planned);
         }
     }
 }
 
-/// The plan of a file.
-fn plan<'a>(resolution: &'a mut Resolution, file: &File<'_>) -> &'a mut Plan {
+/// Adds probes to the plan of a file.
+fn extend(plans: &mut Vec<Plan>, file: &File<'_>, probes: Vec<Planned>) {
     let candidate = file.candidate;
-    let known = resolution.plans.iter().position(|plan| plan.file == candidate.path);
-    let index = known.unwrap_or(resolution.plans.len());
-    if known.is_none() {
-        resolution.plans.push(Plan {
+    match plans.iter_mut().find(|plan| plan.file == candidate.path) {
+        Some(plan) => plan.probes.extend(probes),
+        None => plans.push(Plan {
             file: candidate.path.clone(),
             shown: candidate.shown.clone(),
             load_bias: candidate.load_bias,
-            probes: Vec::new(),
-        });
+            probes,
+        }),
     }
-    &mut resolution.plans[index]
 }
 
 impl Place<'_> {

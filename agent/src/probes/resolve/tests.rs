@@ -52,6 +52,7 @@ impl Binary for Fake {
             size_bytes: 16,
             is_ifunc: name.ends_with("_ifunc"),
             table: Table::Symtab,
+            number: 0,
             cold: Vec::new(),
         };
         Ok(patterns

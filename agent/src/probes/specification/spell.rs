@@ -65,7 +65,7 @@ pub(super) fn probe(
         .into_iter()
         .map(|shape| Shape { source, engine, class, entry, shape }.variant())
         .collect::<Result<_, _>>()?;
-    let mut probe = Probe { name: entry.name.get_ref().as_str().into(), class, files, variants };
+    let mut probe = Probe { name: entry.name.get_ref().as_str().into(), files, variants };
     if let [first, others @ ..] = probe.names().as_slice() {
         probe.name = if others.is_empty() {
             first.clone()

@@ -1,6 +1,7 @@
 //! Specifications that are read, and those that are refused, with the words and the place.
 
 use super::*;
+use crate::event::OpClass;
 
 /// One probe of `void f(…)` with more keys.
 fn probe(signature: &str, more: &str) -> String {
@@ -66,7 +67,7 @@ fn variants_and_repetitions_are_spelled_out() {
     let names: Vec<&str> = read.probes.iter().map(|probe| &*probe.name).collect();
     assert_eq!(names, ["reshape_and_cache", "paged_attention_v1", "decode"]);
     let attention = &read.probes[1];
-    assert_eq!(attention.class, OpClass::PagedAttention);
+    assert_eq!(attention.info().unwrap().class, OpClass::PagedAttention);
     let symbols: Vec<Vec<&str>> = attention
         .variants
         .iter()

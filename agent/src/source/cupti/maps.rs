@@ -72,7 +72,7 @@ fn take(mapping: &maps::Mapping<'_>, found: &mut Maps) {
     };
     // A file is mapped as a whole; parts of one with other protections would be the process's own doing.
     if mapping.offset == 0 && list.iter().all(|known| known.inode != mapping.inode) {
-        list.push(Mapping { range: mapping.range.to_owned(), inode: mapping.inode });
+        list.push(Mapping { range: mapping.entry_name(), inode: mapping.inode });
     }
 }
 

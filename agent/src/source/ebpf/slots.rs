@@ -4,8 +4,8 @@
 //! would run differently from what they say.
 
 use gpu_agent_ebpf_abi::{
-    FIXED, FetchProgram, MAX_ELEMENTS, MAX_PAYLOAD, MAX_READS, MAX_SLOTS, MAX_STEPS, MAX_STRING, Read, base,
-    condition, kind,
+    FIXED, FetchProgram, MAX_ELEMENTS, MAX_PAYLOAD, MAX_READS, MAX_SLOTS, MAX_STEPS, MAX_STRING,
+    NUMBERS_PAYLOAD, Read, base, condition, kind,
 };
 use zerocopy::IntoBytes;
 
@@ -40,7 +40,7 @@ impl Slots {
         self.generation = self.generation.wrapping_add(1);
         let mut program = *program;
         program.generation = self.generation;
-        program.payload_bytes = program.payload_bytes.max(room(&program));
+        program.payload_bytes = payload_bytes(&program);
         if let Err(error) = self.put(slot, &program) {
             self.free.push(slot);
             return Err(error);
@@ -68,13 +68,10 @@ impl Slots {
     }
 }
 
-/// Bytes that the BPF side wants free from the output of a read that is no number.
-const LONGEST: usize = MAX_STRING + 8;
-
-/// Bytes of payload that the BPF side needs to run `program`: it wants the same room for any string or array.
-fn room(program: &FetchProgram) -> u16 {
-    let long = reads(program).filter(|read| read.kind != kind::SCALAR);
-    long.map(|read| read.output + LONGEST as u16).max().unwrap_or(0)
+/// Bytes of payload, so that the BPF side makes room for what is no number.
+fn payload_bytes(program: &FetchProgram) -> u16 {
+    let numbers_only = reads(program).all(|read| read.kind == kind::SCALAR);
+    if numbers_only { program.payload_bytes } else { program.payload_bytes.max(NUMBERS_PAYLOAD + 8) }
 }
 
 fn reads(program: &FetchProgram) -> impl Iterator<Item = &Read> {
@@ -91,6 +88,10 @@ fn check(program: &FetchProgram) -> Result<(), &'static str> {
     }
     if usize::from(program.payload_bytes) > MAX_PAYLOAD || !program.payload_bytes.is_multiple_of(8) {
         return Err("its payload is too long, or no multiple of 8 bytes");
+    }
+    // A string is followed by a NUL, which may be the first byte of the next value: that must be written later.
+    if !reads(program).is_sorted_by_key(|read| read.output) {
+        return Err("its values do not lie in the order of its reads");
     }
     reads(program).enumerate().try_for_each(|(number, read)| check_read(program, number, read))
 }
@@ -134,9 +135,6 @@ fn check_read(program: &FetchProgram, number: usize, read: &Read) -> Result<(), 
     let output = usize::from(read.output);
     if !output.is_multiple_of(8) || output + bytes > usize::from(program.payload_bytes) {
         return Err("a value lies outside the payload, or not on a multiple of 8 bytes");
-    }
-    if read.kind != kind::SCALAR && output + LONGEST > MAX_PAYLOAD {
-        return Err("a string or an array lies too far at the end of the payload");
     }
     Ok(())
 }
