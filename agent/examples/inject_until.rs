@@ -11,6 +11,7 @@ use gpu_agent::event::Pid;
 use gpu_agent::identity::Process;
 use gpu_agent::inject::Options;
 use gpu_agent::inject::door::{Door, Linux, RegisterSet, Stop, Tid, Until};
+use gpu_agent::inject::seccomp::Instruction;
 use gpu_agent::inject::steps::Steps;
 
 /// The real door, up to one request.
@@ -27,9 +28,9 @@ impl Mortal {
 }
 
 impl Door for Mortal {
-    fn seize(&self, tid: Tid, lift_seccomp: bool) -> io::Result<()> {
+    fn seize(&self, tid: Tid) -> io::Result<()> {
         self.tick();
-        Linux.seize(tid, lift_seccomp)
+        Linux.seize(tid)
     }
 
     fn interrupt(&self, tid: Tid) -> io::Result<()> {
@@ -74,6 +75,11 @@ impl Door for Mortal {
     fn set_signal_mask(&self, tid: Tid, mask: u64) -> io::Result<()> {
         self.tick();
         Linux.set_signal_mask(tid, mask)
+    }
+
+    fn seccomp_filter(&self, tid: Tid, index: u32) -> io::Result<Option<Vec<Instruction>>> {
+        self.tick();
+        Linux.seccomp_filter(tid, index)
     }
 
     fn signal(&self, pid: Pid, tid: Tid, signal: i32) -> io::Result<()> {

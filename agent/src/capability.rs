@@ -17,8 +17,6 @@ pub struct Capabilities {
     pub sys_ptrace: bool,
     /// Opening files through `/proc/PID/map_files` (`CAP_CHECKPOINT_RESTORE`, from Linux 5.9, or `CAP_SYS_ADMIN`).
     pub map_files: bool,
-    /// Lifting and reading the seccomp filters of other processes (`CAP_SYS_ADMIN`).
-    pub sys_admin: bool,
     /// Loading BPF programs and creating maps (`CAP_BPF`, from Linux 5.8, or `CAP_SYS_ADMIN`).
     pub bpf: bool,
     /// BPF programs that read memory, and uprobes (`CAP_PERFMON`, from Linux 5.8, or `CAP_SYS_ADMIN`).
@@ -40,7 +38,6 @@ impl Capabilities {
         Self {
             sys_ptrace: has(SYS_PTRACE),
             map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN),
-            sys_admin: has(SYS_ADMIN),
             bpf: has(BPF) || has(SYS_ADMIN),
             perfmon: has(PERFMON) || has(SYS_ADMIN),
         }

@@ -12,6 +12,7 @@ use crate::{bench, config};
 
 mod attach;
 mod display;
+mod doctor;
 mod error;
 mod follow;
 mod hand_over;
@@ -45,6 +46,8 @@ enum Command {
     Detach(hand_over::Detach),
     /// Lends CUPTI of a process to another profiler, and takes it back.
     Yield(hand_over::Yield),
+    /// Says what can be seen on this host, or in a process, what not, and what to do about it.
+    Doctor(doctor::Arguments),
     /// Says which functions of inference engines would be probed in a process, and what would be read there.
     Probes(probes::Arguments),
     /// Runs the bundled kernels bare, with the shim dormant and with it armed, and prints what it costs.
@@ -75,6 +78,7 @@ impl Cli {
             Command::Attach(arguments) => attach::execute(arguments),
             Command::Detach(arguments) => hand_over::detach(&arguments),
             Command::Yield(arguments) => hand_over::yield_for_a_while(&arguments),
+            Command::Doctor(arguments) => doctor::execute(&arguments),
             Command::Probes(arguments) => probes::execute(arguments),
             Command::Bench(arguments) => bench::execute(arguments),
         }

@@ -5,9 +5,7 @@
 //!
 //! The facts are those that the rest of the agent goes by: the checks of [`crate::inject`], the capabilities, the mappings.
 
-pub mod cuda;
 pub mod host;
-mod libraries;
 pub mod process;
 
 use std::fmt;

@@ -29,11 +29,14 @@
 
 pub mod arch;
 pub mod checks;
+pub mod cupti;
 pub mod door;
 mod error;
 pub mod held;
+pub(crate) mod libraries;
 pub mod mailbox;
 pub mod runtime;
+pub mod seccomp;
 pub mod steps;
 pub mod threads;
 
@@ -56,7 +59,7 @@ use crate::identity::Process;
 pub struct Options {
     /// How long it waits for a thread to come to rest, and as long again for the dynamic linker.
     pub timeout: Duration,
-    /// Goes on where a seccomp filter cannot be read.
+    /// Goes on where CUDA graphs under an old CUPTI, or a seccomp filter, may stand in the way.
     pub force: bool,
 }
 

@@ -58,6 +58,7 @@ pub mod correlate;
 pub mod cuda;
 pub mod decode;
 pub mod demangle;
+pub mod doctor;
 pub mod event;
 pub mod export;
 pub mod health;

@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Line, Report, libraries};
+use super::{Line, Report};
 use crate::capability::Capabilities;
+use crate::inject::libraries;
 
 /// The oldest Linux that the probes work on, and the one that they are best on.
 const PROBES_FROM: (u32, u32) = (5, 10);
@@ -52,7 +53,8 @@ impl Host {
         let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         if version < PROBES_FROM {
-            let reason = format!("Linux {release}: BPF ring buffers and uprobes are not what the probes need");
+            let reason =
+                format!("Linux {release}: BPF ring buffers and uprobes are not what the probes need");
             return Line::no("kernel", reason, "Linux 5.10 or newer; GPU times work without probes");
         }
         if version < PROBES_BEST_FROM {
@@ -64,7 +66,10 @@ impl Host {
 
     fn btf(&self) -> Line {
         let found = self.path("sys/kernel/btf/vmlinux").exists();
-        Line::ok("BTF", if found { "there" } else { "not there, and not needed: the probes read no kernel structures" })
+        Line::ok(
+            "BTF",
+            if found { "there" } else { "not there, and not needed: the probes read no kernel structures" },
+        )
     }
 
     fn attaching(&self) -> Line {

@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::seccomp::Instruction;
 use crate::event::Pid;
 
 /// A thread, by its id in the agent's pid namespace.
@@ -59,9 +60,8 @@ impl RegisterSet {
 
 /// See the module.
 pub trait Door {
-    /// `PTRACE_SEIZE`: traces the thread without stopping it. A filter of seccomp is not applied to it meanwhile where
-    /// `lift_seccomp` is set.
-    fn seize(&self, tid: Tid, lift_seccomp: bool) -> io::Result<()>;
+    /// `PTRACE_SEIZE`: traces the thread without stopping it.
+    fn seize(&self, tid: Tid) -> io::Result<()>;
     /// `PTRACE_INTERRUPT`.
     fn interrupt(&self, tid: Tid) -> io::Result<()>;
     /// `PTRACE_CONT` or `PTRACE_SYSCALL`, with a signal to deliver or 0.
@@ -78,6 +78,8 @@ pub trait Door {
     fn signal_mask(&self, tid: Tid) -> io::Result<u64>;
     /// `PTRACE_SETSIGMASK`.
     fn set_signal_mask(&self, tid: Tid, mask: u64) -> io::Result<()>;
+    /// `PTRACE_SECCOMP_GET_FILTER`: the thread's filter number `index`, the newest first; `None` where there are no more.
+    fn seccomp_filter(&self, tid: Tid, index: u32) -> io::Result<Option<Vec<Instruction>>>;
     /// `tgkill`.
     fn signal(&self, pid: Pid, tid: Tid, signal: i32) -> io::Result<()>;
     /// Reads the process's memory, as far as it reaches.
@@ -96,12 +98,12 @@ pub struct Linux;
 const PTRACE_EVENT_STOP: c_int = 128;
 const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
 const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
-const PTRACE_O_SUSPEND_SECCOMP: c_int = 1 << 21;
+const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
 
-fn ptrace(request: libc::c_uint, tid: Tid, address: *mut c_void, data: *mut c_void) -> io::Result<()> {
+fn ptrace(request: libc::c_uint, tid: Tid, address: *mut c_void, data: *mut c_void) -> io::Result<usize> {
     // SAFETY: each caller passes, for its request, a number or a live buffer of the length that the request says.
     let outcome = unsafe { libc::ptrace(request, tid.0.cast_signed(), address, data) };
-    if outcome == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    usize::try_from(outcome).map_err(|_negative| io::Error::last_os_error())
 }
 
 fn number(value: c_int) -> *mut c_void {
@@ -113,14 +115,13 @@ fn memory(pid: Pid, write: bool) -> io::Result<File> {
 }
 
 impl Door for Linux {
-    fn seize(&self, tid: Tid, lift_seccomp: bool) -> io::Result<()> {
+    fn seize(&self, tid: Tid) -> io::Result<()> {
         // Never PTRACE_O_EXITKILL: when the agent dies, the target lives on.
-        let lifted = if lift_seccomp { PTRACE_O_SUSPEND_SECCOMP } else { 0 };
-        ptrace(libc::PTRACE_SEIZE, tid, number(0), number(libc::PTRACE_O_TRACESYSGOOD | lifted))
+        ptrace(libc::PTRACE_SEIZE, tid, number(0), number(libc::PTRACE_O_TRACESYSGOOD)).map(drop)
     }
 
     fn interrupt(&self, tid: Tid) -> io::Result<()> {
-        ptrace(libc::PTRACE_INTERRUPT, tid, number(0), number(0))
+        ptrace(libc::PTRACE_INTERRUPT, tid, number(0), number(0)).map(drop)
     }
 
     fn resume(&self, tid: Tid, until: Until, signal: i32) -> io::Result<()> {
@@ -128,11 +129,11 @@ impl Door for Linux {
             Until::Stopped => libc::PTRACE_CONT,
             Until::Syscall => libc::PTRACE_SYSCALL,
         };
-        ptrace(request, tid, number(0), number(signal))
+        ptrace(request, tid, number(0), number(signal)).map(drop)
     }
 
     fn detach(&self, tid: Tid) -> io::Result<()> {
-        ptrace(libc::PTRACE_DETACH, tid, number(0), number(0))
+        ptrace(libc::PTRACE_DETACH, tid, number(0), number(0)).map(drop)
     }
 
     fn stopped(&self, tid: Tid) -> io::Result<Option<Stop>> {
@@ -170,7 +171,7 @@ impl Door for Linux {
     fn set_registers(&self, tid: Tid, set: RegisterSet, from: &[u8]) -> io::Result<()> {
         // Linux only reads through it.
         let mut buffer = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
-        ptrace(libc::PTRACE_SETREGSET, tid, number(set.number()), (&raw mut buffer).cast())
+        ptrace(libc::PTRACE_SETREGSET, tid, number(set.number()), (&raw mut buffer).cast()).map(drop)
     }
 
     fn signal_mask(&self, tid: Tid) -> io::Result<u64> {
@@ -180,7 +181,19 @@ impl Door for Linux {
     }
 
     fn set_signal_mask(&self, tid: Tid, mut mask: u64) -> io::Result<()> {
-        ptrace(PTRACE_SETSIGMASK, tid, number(8), (&raw mut mask).cast())
+        ptrace(PTRACE_SETSIGMASK, tid, number(8), (&raw mut mask).cast()).map(drop)
+    }
+
+    fn seccomp_filter(&self, tid: Tid, index: u32) -> io::Result<Option<Vec<Instruction>>> {
+        let position = core::ptr::without_provenance_mut(index as usize);
+        let count = match ptrace(PTRACE_SECCOMP_GET_FILTER, tid, position, number(0)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            count => count?,
+        };
+        // A filter never changes, so it is as long the second time.
+        let mut words = vec![[0_u8; 8]; count];
+        ptrace(PTRACE_SECCOMP_GET_FILTER, tid, position, words.as_mut_ptr().cast())?;
+        Ok(Some(words.into_iter().map(Instruction::from_bytes).collect()))
     }
 
     fn signal(&self, pid: Pid, tid: Tid, signal: i32) -> io::Result<()> {

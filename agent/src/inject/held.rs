@@ -16,6 +16,7 @@ use super::Error;
 use super::arch::{Arch, Call, Frame, Gadgets, MAX_FRAME_BYTES};
 use super::door::{Door, RegisterSet, Stop, Tid, Until};
 use super::runtime::Runtime;
+use super::seccomp::Instruction;
 use super::threads::Candidate;
 use crate::event::Pid;
 
@@ -65,11 +66,10 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         pid: Pid,
         candidate: Candidate,
         runtime: &Runtime,
-        lift_seccomp: bool,
     ) -> Result<Option<Self>, Error> {
         let Candidate { tid, position, .. } = candidate;
         let gadgets = runtime.gadgets;
-        door.seize(tid, lift_seccomp).map_err(failed(pid, tid, "trace"))?;
+        door.seize(tid).map_err(failed(pid, tid, "trace"))?;
         let since = Instant::now();
         let mut held = Self {
             door,
@@ -138,6 +138,27 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         self.saved = Some(Saved { registers, vector, signal_mask, frame });
         let blocked = FAULTS.iter().fold(u64::MAX, |mask, signal| mask & !bit(*signal)) | signal_mask;
         door.set_signal_mask(tid, blocked).map_err(failed(pid, tid, "block the signals of"))
+    }
+
+    /// The thread's seccomp filters; `None` where this agent may not read them.
+    pub fn seccomp_filters(&self) -> Result<Option<Vec<Vec<Instruction>>>, Error> {
+        let mut filters = Vec::new();
+        loop {
+            match self.door.seccomp_filter(self.tid, filters.len() as u32) {
+                Ok(Some(filter)) => filters.push(filter),
+                Ok(None) => return Ok(Some(filters)),
+                // Not without CAP_SYS_ADMIN, nor from inside a filter, nor where Linux was built without checkpoints.
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EACCES | libc::EPERM | libc::EIO | libc::EINVAL)
+                    ) =>
+                {
+                    return Ok(None);
+                }
+                Err(source) => return Err(failed(self.pid, self.tid, "read the seccomp filter of")(source)),
+            }
+        }
     }
 
     /// Puts bytes below the way back, where system calls of the thread find them; returns where.

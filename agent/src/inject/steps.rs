@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::arch::{Arch, Native};
+use super::cupti::Cuda;
 use super::door::Door;
 use super::held::Held;
 use super::mailbox::{Mailbox, PAGE_BYTES, Progress};
 use super::runtime::Runtime;
 use super::threads::{self, Candidate, Memory};
-use super::{Error, Injected, Options, checks};
-use crate::capability::Capabilities;
+use super::{Error, Injected, Options, Refusal, checks, seccomp};
 use crate::event::Pid;
 use crate::identity::{self, Process};
 use crate::maps;
-use crate::symbols::process;
+use crate::symbols::process::{self, Mapped};
 
 /// Name of the memory file, by which the shim is known in `/proc/PID/maps`.
 pub const FILE_NAME: &str = "libgpu_agent_cupti.so";
@@ -47,7 +47,7 @@ pub struct Steps<'a, D: Door> {
     door: &'a D,
     process: &'a Process,
     options: Options,
-    lift_seccomp: bool,
+    has_seccomp: bool,
     told: Injected,
 }
 
@@ -63,7 +63,7 @@ type Borrowed<'a, D> = Held<'a, D, Native>;
 impl<'a, D: Door> Steps<'a, D> {
     /// Nothing is done yet.
     pub fn new(door: &'a D, process: &'a Process, options: Options) -> Self {
-        Self { door, process, options, lift_seccomp: false, told: Injected::default() }
+        Self { door, process, options, has_seccomp: false, told: Injected::default() }
     }
 
     /// All of them.
@@ -72,12 +72,17 @@ impl<'a, D: Door> Steps<'a, D> {
     /// See [`Error`].
     pub fn run(mut self, library: &[u8]) -> Result<Injected, Error> {
         let pid = self.process.pid;
-        self.lift_seccomp = checks::check(self.process)? && Capabilities::own().sys_admin;
+        self.has_seccomp = checks::check(self.process)?;
         let files = process::mapped(pid).map_err(|source| Error::Mappings { pid, source })?;
+        // Its memory goes before it does.
+        if files.is_empty() {
+            return Err(Error::Gone { pid });
+        }
         let runtime = Runtime::find::<D, Native>(self.door, pid, &files);
         // What was found in a process that is no more says nothing.
         self.is_still_itself()?;
         let runtime = runtime?;
+        self.cupti_is_safe(&files)?;
         let (descriptor, file) = self.memory_file(&runtime)?;
         let outcome = Layout::write(&file, library, pid)
             .and_then(|layout| Ok((layout, self.start_thread(&runtime, descriptor, &file, layout)?)));
@@ -90,10 +95,26 @@ impl<'a, D: Door> Steps<'a, D> {
         }
     }
 
+    /// Whether CUPTI can be switched on in a process that may have CUDA graphs already.
+    fn cupti_is_safe(&self, files: &[Mapped]) -> Result<(), Error> {
+        let pid = self.process.pid;
+        match Cuda::of(files).candidates(pid).into_iter().next() {
+            Some(cupti) if cupti.is_before_12_6 == Some(true) && !self.options.force => {
+                let refusal = Refusal::GraphsUnsafe { library: cupti.path.display().to_string() };
+                Err(Error::Refused { pid, refusal })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Has the process make a memory file, and opens it.
     fn memory_file(&mut self, runtime: &Runtime) -> Result<(u32, File), Error> {
         let pid = self.process.pid;
+        let (has_seccomp, force) = (self.has_seccomp, self.options.force);
         let create = |held: &mut Borrowed<'a, D>| {
+            if has_seccomp {
+                seccomp_is_no_obstacle(held, pid, force)?;
+            }
             let name = held.put(format!("{FILE_NAME}\0").as_bytes())?;
             let mut create = |flags| {
                 held.syscall(
@@ -193,7 +214,7 @@ impl<'a, D: Door> Steps<'a, D> {
 
     fn stop(&self, candidate: Candidate, runtime: &Runtime) -> Result<Option<Borrowed<'a, D>>, Error> {
         let pid = self.process.pid;
-        match Held::stop(self.door, pid, candidate, runtime, self.lift_seccomp) {
+        match Held::stop(self.door, pid, candidate, runtime) {
             // Who came first is told from what else forbids it.
             Err(error @ Error::Trace { .. }) => match checks::Status::read(Pid(candidate.tid.0))?.refusal() {
                 Some(refusal) => Err(Error::Refused { pid, refusal }),
@@ -246,6 +267,18 @@ impl Layout {
         write().map_err(|source| Error::Memory { pid, what: "fill the memory file", source })?;
         Ok(layout)
     }
+}
+
+/// Whether the filters of the process let pass what is about to be done in it.
+fn seccomp_is_no_obstacle<D: Door>(held: &Borrowed<'_, D>, pid: Pid, force: bool) -> Result<(), Error> {
+    let refusal = match held.seccomp_filters()? {
+        Some(filters) => {
+            seccomp::first_denied(&filters).map(|(call, kills)| Refusal::Seccomp { call, kills })
+        }
+        None if force => None,
+        None => Some(Refusal::SeccompUnknown),
+    };
+    refusal.map_or(Ok(()), |refusal| Err(Error::Refused { pid, refusal }))
 }
 
 /// What the borrowed thread has mapped.

@@ -23,7 +23,7 @@ fn refused(error: Error) -> Refusal {
 fn a_process_under_a_debugger_is_left_to_it() {
     let busy = Busy::start(&[]);
     let tid = Tid(busy.pid().0);
-    Linux.seize(tid, false).unwrap();
+    Linux.seize(tid).unwrap();
     let error = busy.refusal();
     assert!(error.may_pass());
     assert_eq!(
@@ -63,6 +63,19 @@ fn a_process_whose_environment_switches_the_shim_off_is_left_alone() {
     let busy = Busy::from(Command::new(program()).env("GPU_AGENT_SHIM", "off"));
     assert_eq!(refused(busy.refusal()), Refusal::SwitchedOff);
     busy.end();
+}
+
+#[test]
+fn a_seccomp_filter_that_stands_in_the_way_is_read_before_it_is_met() {
+    let busy = Busy::start(&["memfd-fails"]);
+    assert_eq!(refused(busy.refusal()), Refusal::Seccomp { call: "memfd_create", kills: false });
+    busy.end();
+    let busy = Busy::start(&["mprotect-kills"]);
+    assert_eq!(refused(busy.refusal()), Refusal::Seccomp { call: "mprotect", kills: true });
+    busy.end();
+    let busy = Busy::start(&["reboot-kills"]);
+    busy.inject().unwrap();
+    assert_eq!(busy.end().injections, 1);
 }
 
 #[test]

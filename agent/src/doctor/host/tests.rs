@@ -3,8 +3,7 @@
 use super::*;
 use crate::doctor::Verdict;
 
-const ALL: Capabilities =
-    Capabilities { sys_ptrace: true, map_files: true, sys_admin: true, bpf: true, perfmon: true };
+const ALL: Capabilities = Capabilities { sys_ptrace: true, map_files: true, bpf: true, perfmon: true };
 
 /// What the line about `topic` says on a host with these files.
 fn verdict(topic: &str, capabilities: Capabilities, files: &[(&str, &str)]) -> (Verdict, String) {
@@ -52,7 +51,10 @@ fn a_profile_of_apparmor_confines_only_where_apparmor_is_on() {
     let enabled = ("sys/module/apparmor/parameters/enabled", "Y\n");
     let confined = ("proc/self/attr/current", "docker-default (enforce)\n");
     assert_eq!(verdict("AppArmor", ALL, &[enabled, confined]).0, Verdict::Degraded);
-    assert_eq!(verdict("AppArmor", ALL, &[enabled, ("proc/self/attr/current", "unconfined\0")]).0, Verdict::Ok);
+    assert_eq!(
+        verdict("AppArmor", ALL, &[enabled, ("proc/self/attr/current", "unconfined\0")]).0,
+        Verdict::Ok
+    );
     assert_eq!(verdict("AppArmor", ALL, &[confined]).0, Verdict::Ok);
 }
 

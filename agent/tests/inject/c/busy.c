@@ -10,7 +10,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,6 +23,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -303,6 +306,18 @@ static const struct { const char *name; void *(*run[2])(void *); } work[] = {
     {"io_uring", {wait_for_ring, 0}}, {"registers", {keep_registers, 0}}, {"spin", {spin, 0}},
 };
 
+/* From here on, this system call fails, or ends the process. */
+static int forbid(long call, unsigned verdict) {
+    struct sock_filter filter[] = {
+        {BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
+        {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (unsigned)call},
+        {BPF_RET | BPF_K, 0, 0, verdict},
+        {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+    };
+    struct sock_fprog program = {4, filter};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
 int main(int count, char **names) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     pthread_t threads[64];
@@ -317,6 +332,9 @@ int main(int count, char **names) {
         usleep(3000);
         if (left > 0) execl("/proc/self/exe", names[0], "exec", number, (char *)0);
     }
+    if (count > 1 && !strcmp(names[1], "memfd-fails") && forbid(SYS_memfd_create, SECCOMP_RET_ERRNO | EPERM)) return 4;
+    if (count > 1 && !strcmp(names[1], "mprotect-kills") && forbid(SYS_mprotect, SECCOMP_RET_KILL_PROCESS)) return 4;
+    if (count > 1 && !strcmp(names[1], "reboot-kills") && forbid(SYS_reboot, SECCOMP_RET_KILL_PROCESS)) return 4;
     sigaction(SIGUSR1, &action, 0);
     sigaction(SIGUSR2, &action, 0);
     if (pipe(numbers) || pipe(events)) return 2;

@@ -22,13 +22,13 @@ const IN_TOOLKIT: [&str; 2] = ["extras/CUPTI/lib64", "lib64"];
 const MOST_ENTRIES: usize = 4096;
 
 /// The library of this name, in one of the usual folders.
-pub(super) fn find(root: &Path, name: &str) -> Option<PathBuf> {
-    let there = |folder: &&str| root.join(folder).join(name).symlink_metadata().is_ok();
+pub(crate) fn find(root: &Path, name: &str) -> Option<PathBuf> {
+    let there = |folder: &&&str| root.join(folder).join(name).symlink_metadata().is_ok();
     FOLDERS.iter().find(there).map(|folder| Path::new("/").join(folder).join(name))
 }
 
 /// Every libcupti of a toolkit in `/usr/local`.
-pub(super) fn cupti_in_toolkits(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn cupti_in_toolkits(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for toolkit in names(&root.join("usr/local")).into_iter().filter(|name| name.starts_with("cuda")) {
         for folder in IN_TOOLKIT {
@@ -41,7 +41,7 @@ pub(super) fn cupti_in_toolkits(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Every libcupti of a Python environment, whose `site-packages` this is.
-pub(super) fn cupti_in_packages(root: &Path, packages: &Path) -> Vec<PathBuf> {
+pub(crate) fn cupti_in_packages(root: &Path, packages: &Path) -> Vec<PathBuf> {
     let inside = packages.strip_prefix("/").unwrap_or(packages);
     let mut found = Vec::new();
     for folder in ["nvidia/cuda_cupti/lib", "nvidia/cu13/lib"] {
@@ -49,6 +49,15 @@ pub(super) fn cupti_in_packages(root: &Path, packages: &Path) -> Vec<PathBuf> {
         found.extend(sonames.map(|name| packages.join(folder).join(name)));
     }
     found
+}
+
+/// Version of an installed Python package, by the name of the folder that pip keeps about it.
+pub(crate) fn package_version(root: &Path, packages: &Path, package: &str) -> Option<String> {
+    let inside = packages.strip_prefix("/").unwrap_or(packages);
+    names(&root.join(inside)).into_iter().find_map(|name| {
+        let version = name.strip_prefix(package)?.strip_prefix('-')?.strip_suffix(".dist-info")?;
+        Some(version.to_owned())
+    })
 }
 
 /// `libcupti.so.12` and its like; not the file with a year in its name that it is a link to.
