@@ -79,9 +79,10 @@ impl<'a, D: Door> Steps<'a, D> {
             return Err(Error::Gone { pid });
         }
         let runtime = Runtime::find::<D, Native>(self.door, pid, &files);
-        // What was found in a process that is no more says nothing.
+        // What was found in a process that is no more, or in a program that was replaced meanwhile, says nothing.
         self.is_still_itself()?;
-        let runtime = runtime?;
+        let is_same_program = || process::mapped(pid).is_ok_and(|now| now.first() == files.first());
+        let runtime = runtime.map_err(|error| if is_same_program() { error } else { Error::Gone { pid } })?;
         self.cupti_is_safe(&files)?;
         let (descriptor, file) = self.memory_file(&runtime)?;
         let outcome = Layout::write(&file, library, pid)

@@ -118,7 +118,7 @@ fn another_users_process_is_refused_without_the_capability() {
     }
     let busy = Busy::start(&[]);
     let agent = Command::new(super::rig::example("inject_until"))
-        .args([busy.pid().to_string(), library().display().to_string(), "0".to_owned()])
+        .args([busy.pid().to_string(), library().display().to_string(), "fail".to_owned(), "0".to_owned()])
         .uid(65_534)
         .output();
     match agent {
