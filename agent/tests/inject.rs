@@ -13,6 +13,7 @@
 
 mod inject {
     mod busy;
+    mod containers;
     mod endings;
     mod limits;
     mod namespaces;

@@ -48,6 +48,8 @@ pub struct Steps<'a, D: Door> {
     process: &'a Process,
     options: Options,
     has_seccomp: bool,
+    /// The new thread exists, or may come to exist: descriptor and pages are its own to give back.
+    handed_over: bool,
     told: Injected,
 }
 
@@ -63,7 +65,7 @@ type Borrowed<'a, D> = Held<'a, D, Native>;
 impl<'a, D: Door> Steps<'a, D> {
     /// Nothing is done yet.
     pub fn new(door: &'a D, process: &'a Process, options: Options) -> Self {
-        Self { door, process, options, has_seccomp: false, told: Injected::default() }
+        Self { door, process, options, has_seccomp: false, handed_over: false, told: Injected::default() }
     }
 
     /// All of them.
@@ -90,7 +92,9 @@ impl<'a, D: Door> Steps<'a, D> {
         match outcome {
             Ok((layout, ())) => self.await_thread(&file, layout).map(|()| self.told),
             Err(error) => {
-                self.close(&runtime, descriptor);
+                if !self.handed_over {
+                    self.close(&runtime, descriptor);
+                }
                 Err(error)
             }
         }
@@ -151,18 +155,26 @@ impl<'a, D: Door> Steps<'a, D> {
         layout: Layout,
     ) -> Result<(), Error> {
         let pid = self.process.pid;
-        self.with_thread(runtime, |held| {
-            let mut maps = Maps { held, made: Vec::new() };
+        let mut handed_over = false;
+        let started = self.with_thread(runtime, |held| {
+            let mut maps = Maps { held, made: Vec::new(), handed_over: &mut handed_over };
             let started = maps.start(runtime, descriptor, file, layout, pid);
             // The stack has done its duty; the rest is the new thread's to unmap, if there is one.
-            let keep = if started.is_ok() { 2 } else { 0 };
+            let keep = if *maps.handed_over { 2 } else { 0 };
             maps.unmap(keep);
             started
-        })
+        });
+        self.handed_over = handed_over;
+        started
     }
 
     /// Closes the memory file after a failure; a process that has ended or is stuck keeps it until it ends.
     fn close(&mut self, runtime: &Runtime, descriptor: u32) {
+        // Another program, after an exec, may have another file there.
+        let link = std::fs::read_link(self.process.path(&format!("fd/{descriptor}"))).unwrap_or_default();
+        if !link.to_string_lossy().contains(FILE_NAME) {
+            return;
+        }
         let close = |held: &mut Borrowed<'a, D>| {
             held.syscall(
                 "close the memory file",
@@ -286,6 +298,7 @@ fn seccomp_is_no_obstacle<D: Door>(held: &Borrowed<'_, D>, pid: Pid, force: bool
 struct Maps<'h, 'a, D: Door> {
     held: &'h mut Borrowed<'a, D>,
     made: Vec<(u64, u64)>,
+    handed_over: &'h mut bool,
 }
 
 impl<D: Door> Maps<'_, '_, D> {
@@ -316,7 +329,9 @@ impl<D: Door> Maps<'_, '_, D> {
                 made = Some(outcome);
             }
         };
-        // The id of the new thread goes to the lowest word of the stack.
+        // Until it is known that there is no thread, there may be one.
+        *self.handed_over = true;
+        // Its id goes to the lowest word of the stack.
         self.held.function(
             runtime.pthread_create,
             [stack, 0, code, page, 0, 0],
@@ -326,6 +341,7 @@ impl<D: Door> Maps<'_, '_, D> {
         match made {
             Some(1..) => Ok(()),
             outcome => {
+                *self.handed_over = false;
                 let error = outcome.and_then(|outcome| i32::try_from(-outcome).ok()).unwrap_or(libc::ENOMEM);
                 let source = io::Error::from_raw_os_error(error);
                 Err(Error::Call { pid, call: "make a thread (pthread_create)", source })

@@ -99,11 +99,11 @@ fn a_request_that_fails_leaves_a_process_that_is_as_before_and_can_be_entered() 
         let said = String::from_utf8_lossy(&agent.stderr);
         failed += u32::from(said.contains("refused for a test"));
         // A request that failed may be made up for: a thread that could not be stopped is left for another.
-        if agent.status.success() && failed > 40 {
+        if agent.status.success() && failed >= 20 {
             break;
         }
     }
-    assert!(failed >= 40, "{failed} requests failed");
+    assert!(failed >= 20, "{failed} requests failed");
     busy.inject().unwrap();
     assert!(busy.end().injections >= 1);
 }

@@ -118,6 +118,12 @@ impl Busy {
         busy
     }
 
+    /// The same, where what was started is not the program but holds it.
+    pub(crate) fn known_as(mut self, pid: Pid) -> Self {
+        self.pid = pid;
+        self
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
