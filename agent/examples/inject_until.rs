@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gpu_agent::event::Pid;
@@ -109,7 +110,17 @@ impl Door for Mortal {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [pid, library, end, request] = arguments.as_slice() else {
         return Err("arguments: PID LIBRARY kill|fail REQUEST".into());

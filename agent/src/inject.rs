@@ -11,7 +11,7 @@
 //!  checks, symbols of its C library
 //!  stop a thread at rest ────────────────► memfd_create                        [threads, held]
 //!  let it go                               goes on with what it did
-//!  write shim, code, mailbox ────────────► through /proc/PID/fd                [mailbox]
+//!  write shim, code, mailbox ────────────► through its own descriptor          [mailbox]
 //!  stop a thread at rest ────────────────► mmap ×3, pthread_create, munmap
 //!  let it go                               goes on with what it did
 //!                                          new thread: dlopen, InitializeInjection, close, munmap   [arch]

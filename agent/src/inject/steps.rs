@@ -30,6 +30,9 @@ const STACK_BYTES: u64 = 128 << 10;
 /// Time between two looks for a thread at rest, or into the mailbox.
 const NAP: Duration = Duration::from_micros(500);
 
+/// How long a program may take from its exec to its dynamic linker.
+const START: Duration = Duration::from_millis(20);
+
 /// `linux/memfd.h`; `MFD_EXEC` is unknown before Linux 6.3, and memory files are executable there anyway.
 const MFD_CLOEXEC: u64 = 1;
 const MFD_EXEC: u64 = 0x10;
@@ -83,8 +86,7 @@ impl<'a, D: Door> Steps<'a, D> {
         let runtime = Runtime::find::<D, Native>(self.door, pid, &files);
         // What was found in a process that is no more, or in a program that was replaced meanwhile, says nothing.
         self.is_still_itself()?;
-        let is_same_program = || process::mapped(pid).is_ok_and(|now| now.first() == files.first());
-        let runtime = runtime.map_err(|error| if is_same_program() { error } else { Error::Gone { pid } })?;
+        let runtime = runtime.map_err(|error| self.unless_replaced(error, &files))?;
         self.cupti_is_safe(&files)?;
         let (descriptor, file) = self.memory_file(&runtime)?;
         let outcome = Layout::write(&file, library, pid)
@@ -97,6 +99,22 @@ impl<'a, D: Door> Steps<'a, D> {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The error, unless the process runs another program by now. One that has just begun has no dynamic linker for a moment,
+    /// and looks as if it were linked statically.
+    fn unless_replaced(&self, error: Error, files: &[Mapped]) -> Error {
+        let pid = self.process.pid;
+        let is_static = matches!(&error, Error::Refused { refusal: Refusal::Static, .. });
+        if is_static {
+            std::thread::sleep(START);
+        }
+        match process::mapped(pid) {
+            Ok(now) if now.first() != files.first() => Error::Gone { pid },
+            Ok(now) if is_static && now != files => Error::Refused { pid, refusal: Refusal::Starting },
+            Ok(_) => error,
+            Err(_) => Error::Gone { pid },
         }
     }
 

@@ -1,7 +1,7 @@
 //! Processes that are left alone, each for a reason that has a name.
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use gpu_agent::event::Pid;
@@ -110,27 +110,40 @@ fn a_library_that_cannot_be_loaded_is_told_in_the_words_of_the_dynamic_linker() 
     assert_eq!(busy.end().injections, 1);
 }
 
-#[test]
-fn another_users_process_is_refused_without_the_capability() {
+/// An agent of another user than root, with these capabilities alone.
+fn agent_with(capabilities: &str, busy: &Busy) -> Option<Output> {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: needs root, to be another user");
-        return;
+        return None;
     }
-    let busy = Busy::start(&[]);
-    let agent = Command::new(super::rig::example("inject_until"))
-        .args([busy.pid().to_string(), library().display().to_string(), "fail".to_owned(), "0".to_owned()])
-        .uid(65_534)
-        .output();
-    match agent {
-        // The folder of the build may be closed to that user.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            println!("skipped: another user may not run programs from here");
-        }
-        agent => {
-            let agent = agent.unwrap();
-            let said = String::from_utf8_lossy(&agent.stderr);
-            assert!(!agent.status.success() && !said.is_empty(), "{said}");
-        }
-    }
-    assert_eq!(busy.end().injections, 0);
+    // The folder of the build may be closed to that user.
+    let folder = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+    let [program, library] = [super::rig::example("inject_until"), library()].map(|file| {
+        let copy = folder.path().join(file.file_name().unwrap());
+        std::fs::copy(file, &copy).unwrap();
+        std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+        copy
+    });
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set"]);
+    command.arg(format!("-all{capabilities}"));
+    command.args([
+        "--inh-caps",
+        &format!("-all{capabilities}"),
+        "--ambient-caps",
+        &format!("-all{capabilities}"),
+    ]);
+    command.arg(program).arg(busy.pid().to_string()).arg(library).args(["fail", "0"]);
+    Some(command.output().unwrap())
+}
+
+#[test]
+fn another_users_process_is_refused_without_capabilities_and_entered_with_two_of_them_alone() {
+    let busy = Busy::start(&["read"]);
+    let Some(without) = agent_with("", &busy) else { return };
+    let said = String::from_utf8_lossy(&without.stderr);
+    assert!(!without.status.success() && said.contains("CAP_SYS_PTRACE"), "{said}");
+    let with = agent_with(",+sys_ptrace,+dac_read_search", &busy).unwrap();
+    assert!(with.status.success(), "{}", String::from_utf8_lossy(&with.stderr));
+    assert_eq!(busy.end().injections, 1);
 }

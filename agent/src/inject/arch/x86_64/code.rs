@@ -16,6 +16,9 @@ const FUNCTIONS: usize = offset_of!(Mailbox, functions);
 // Position independent, and called like any function: `rdi` holds the argument, the stack is aligned after one push.
 core::arch::global_asm!(
     ".pushsection .rodata.gpu_agent_inject, \"a\", @progbits",
+    // The code that looks for them may be in another unit, or in another crate that has inlined it.
+    ".globl gpu_agent_inject_code, gpu_agent_inject_code_end",
+    ".hidden gpu_agent_inject_code, gpu_agent_inject_code_end",
     "gpu_agent_inject_code:",
     "    push rbx",
     "    mov rbx, rdi",
