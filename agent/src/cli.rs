@@ -12,7 +12,11 @@ use crate::{bench, config};
 
 mod attach;
 mod display;
+mod doctor;
 mod error;
+mod follow;
+mod hand_over;
+mod inject;
 mod probes;
 mod run;
 mod session;
@@ -36,8 +40,14 @@ pub struct Cli {
 enum Command {
     /// Starts a program with the shim in it, and reports on it and all its children until it ends.
     Run(run::Arguments),
-    /// Reports on processes that run already: on GPU work where they have the shim, on engines' entry points where they can be probed.
+    /// Reports on processes that run already: on GPU work, and on engines' entry points; loads the shim where it is missing.
     Attach(attach::Arguments),
+    /// Has the shim of a process let go of CUPTI, whichever agent armed it, until somebody attaches again.
+    Detach(hand_over::Detach),
+    /// Lends CUPTI of a process to another profiler, and takes it back.
+    Yield(hand_over::Yield),
+    /// Says what can be seen on this host, or in a process, what not, and what to do about it.
+    Doctor(doctor::Arguments),
     /// Says which functions of inference engines would be probed in a process, and what would be read there.
     Probes(probes::Arguments),
     /// Runs the bundled kernels bare, with the shim dormant and with it armed, and prints what it costs.
@@ -66,6 +76,9 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::execute(arguments),
             Command::Attach(arguments) => attach::execute(arguments),
+            Command::Detach(arguments) => hand_over::detach(&arguments),
+            Command::Yield(arguments) => hand_over::yield_for_a_while(&arguments),
+            Command::Doctor(arguments) => doctor::execute(&arguments),
             Command::Probes(arguments) => probes::execute(arguments),
             Command::Bench(arguments) => bench::execute(arguments),
         }

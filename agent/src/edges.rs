@@ -22,6 +22,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("aggregate", &["event", "semconv", "classes", "cuda"]),
     ("capability", &[]),
     ("symbols", &["event", "demangle", "maps"]),
+    ("inject", &["event", "identity", "capability", "maps", "symbols"]),
+    ("doctor", &["event", "identity", "capability", "inject", "source", "symbols"]),
     ("source", &["event", "identity", "capability", "classes", "decode", "maps", "probes"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
     ("export", &["event", "semconv", "clock", "classes", "aggregate", "config"]),

@@ -131,6 +131,10 @@ fn own_path() -> Option<OsString> {
     // SAFETY: not null, so a NUL-terminated path that lives as long as the object.
     let name = unsafe { CStr::from_ptr(info.dli_fname) };
     let path = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
+    // A memory file that an injector has loaded: no other process could find it there.
+    if path.starts_with("/proc") {
+        return None;
+    }
     // LD_PRELOAD may hold a relative path, which would lead nowhere after a change of directory.
     Some(std::fs::canonicalize(&path).unwrap_or(path).into_os_string())
 }

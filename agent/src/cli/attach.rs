@@ -1,4 +1,4 @@
-//! `gpu-agent attach`: report on processes that have the shim already, or whose entry points can be probed.
+//! `gpu-agent attach`: report on processes that run already.
 //!
 //! Enters: pids. Leaves: a report until the processes end, the duration is over, or a signal comes. Refuses: processes it
 //! cannot attach to, each with the reason; with `--wait` it tries again while that may help.
@@ -10,13 +10,14 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use super::follow::Follower;
 use super::session::Session;
-use super::{Common, Error, display};
+use super::{Common, Error, display, inject};
 use crate::config::value::Millis;
 use crate::event::Pid;
 use crate::identity::Process;
 use crate::pipeline;
-use crate::source::cupti::{self, AttachError};
+use crate::source::cupti::AttachError;
 
 /// Time between two looks at what has ended.
 const LOOK: Duration = Duration::from_millis(100);
@@ -25,15 +26,20 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Process to report on; may be given several times.
-    #[arg(long, required = true, value_name = "PID")]
+    #[arg(long, required_unless_present = "all", value_name = "PID")]
     pid: Vec<u32>,
-    /// Stop after this long.
-    #[arg(long, value_name = "TIME")]
+    /// Report on every CUDA process of this host, those that run and those that come.
+    #[arg(long)]
+    all: bool,
+    /// Detach after this long.
+    #[arg(long, visible_alias = "detach-after", value_name = "TIME")]
     duration: Option<Millis>,
     /// Wait this long for a process that has not initialised CUDA yet (unless it can be probed meanwhile), or that another agent
     /// holds.
     #[arg(long, default_value = "0", value_name = "TIME")]
     wait: Millis,
+    #[command(flatten)]
+    loading: inject::Loading,
     #[command(flatten)]
     common: Common,
 }
@@ -42,34 +48,43 @@ pub(super) struct Arguments {
 pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
     let session = Session::start(&arguments.common)?;
     for &pid in &arguments.pid {
-        attach(&session, Pid(pid), arguments.wait.duration())?;
+        attach(&session, Pid(pid), &arguments)?;
     }
+    let follower = arguments.all.then(|| Follower::start(&session, arguments.loading.clone())).transpose()?;
     let stop = session.runtime.block_on(until_end(&session, &arguments))?;
+    drop(follower);
     info!(reason = stop, "stopping");
     let outcome = session.finish();
     display::report(&outcome);
     Ok(ExitCode::SUCCESS)
 }
 
-fn attach(session: &Session, pid: Pid, wait: Duration) -> Result<(), Error> {
-    let deadline = Instant::now() + wait;
+/// A process of which no ring can be had yet is probed meanwhile, where that is possible.
+fn attach(session: &Session, pid: Pid, arguments: &Arguments) -> Result<(), Error> {
+    let deadline = Instant::now() + arguments.wait.duration();
+    let mut probed = false;
     loop {
-        let attached = cupti::find(pid)
-            .map_err(pipeline::Error::from)
-            .and_then(|opened| session.pipeline.attach(opened, false));
-        match attached {
+        let attached = inject::find(pid, &arguments.loading).and_then(|opened| {
+            // Who asks for this very process takes back what `detach` wished.
+            opened.control.set_yield(false);
+            session.pipeline.attach(opened, false).map_err(Error::from)
+        });
+        let error = match attached {
             Ok(_) => return Ok(()),
-            Err(pipeline::Error::Attach(error)) if error.has_no_ring() && session.pipeline.can_probe() => {
-                let process = Process::look_up(pid).map_err(AttachError::from)?;
-                session.pipeline.probe(process)?;
-                return Ok(());
-            }
-            Err(pipeline::Error::Attach(error)) if error.may_pass() && Instant::now() < deadline => {
-                warn!(pid = pid.0, %error, "not yet");
-                std::thread::sleep(LOOK);
-            }
-            Err(pipeline::Error::Attach(error)) => return Err(AttachError::into(error)),
-            Err(error) => return Err(error.into()),
+            Err(error) => error,
+        };
+        if !probed && error.has_no_ring() && session.pipeline.can_probe() {
+            session.pipeline.probe(Process::look_up(pid).map_err(AttachError::from)?)?;
+            probed = true;
+        }
+        if error.may_pass() && Instant::now() < deadline {
+            warn!(pid = pid.0, %error, "not yet");
+            std::thread::sleep(LOOK);
+        } else if probed {
+            warn!(pid = pid.0, %error, "no GPU times, only what probes see");
+            return Ok(());
+        } else {
+            return Err(error);
         }
     }
 }
@@ -93,7 +108,7 @@ async fn until_end(session: &Session, arguments: &Arguments) -> Result<&'static 
             _ = terminate.recv() => return Ok("terminated"),
             () = over => return Ok("the duration is over"),
             _ = tables.tick(), if arguments.common.table => display::show(&session.table()),
-            _ = looks.tick() => {
+            _ = looks.tick(), if !arguments.all => {
                 let ended = |target: &pipeline::TargetStatus| target.state == pipeline::State::Ended;
                 if session.pipeline.shared().registry().targets().iter().all(ended) {
                     return Ok("all targets have ended");

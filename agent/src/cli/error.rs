@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::{bench, config, export, pipeline, source};
+use crate::{bench, config, export, inject, pipeline, source};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum Error {
     /// A target.
     #[error(transparent)]
     Attach(#[from] source::cupti::AttachError),
+    /// The shim cannot be loaded into a target.
+    #[error(transparent)]
+    Inject(#[from] inject::Error),
     /// The pipeline.
     #[error(transparent)]
     Stopped(#[from] pipeline::Stopped),
@@ -86,6 +89,26 @@ impl Error {
             Self::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Start { .. } => 126,
             _ => 2,
+        }
+    }
+
+    /// Whether there is no ring, so that at most probes tell of the process.
+    #[must_use]
+    pub fn has_no_ring(&self) -> bool {
+        match self {
+            Self::Attach(error) | Self::Pipeline(pipeline::Error::Attach(error)) => error.has_no_ring(),
+            Self::Inject(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether trying again a little later makes sense.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Attach(error) | Self::Pipeline(pipeline::Error::Attach(error)) => error.may_pass(),
+            Self::Inject(error) => error.may_pass(),
+            _ => false,
         }
     }
 

@@ -31,6 +31,12 @@ pub fn find(pid: Pid) -> Result<Opened, AttachError> {
     open(Process::look_up(pid)?)
 }
 
+/// Whether `pid` maps the CUDA driver; not where that cannot be told.
+#[must_use]
+pub fn has_cuda(pid: Pid) -> bool {
+    Process::look_up(pid).is_ok_and(|process| maps::read(&process).is_ok_and(|maps| maps.has_cuda))
+}
+
 /// Finds and opens the newest ring of `process`.
 ///
 /// Between the look-up and now, the pid may have been given to another process: whatever was found then is not believed.

@@ -53,7 +53,7 @@ pub enum AttachError {
     },
     /// CUDA, but no shim.
     #[error(
-        "process {pid} ({executable}) uses CUDA but does not have the gpu-agent shim; start it with `gpu-agent run -- CMD`, or set LD_PRELOAD and CUDA_INJECTION64_PATH to libgpu_agent_cupti.so before it starts; this version cannot load the shim into a running process"
+        "process {pid} ({executable}) uses CUDA but does not have the gpu-agent shim; attach with --inject auto, start it with `gpu-agent run -- CMD`, or set LD_PRELOAD and CUDA_INJECTION64_PATH to libgpu_agent_cupti.so before it starts"
     )]
     NoShim {
         /// The process.

@@ -62,7 +62,8 @@ fn take(mapping: &maps::Mapping<'_>, found: &mut Maps) {
     let path = String::from_utf8_lossy(mapping.path);
     let file = path.rsplit('/').next().unwrap_or_default();
     found.has_cuda |= file.starts_with(DRIVER_NAME);
-    found.has_shim |= file.starts_with(SHIM_NAME);
+    // Loaded into a running process, it is a memory file.
+    found.has_shim |= file.trim_start_matches("memfd:").starts_with(SHIM_NAME);
     let Some(name) = path.strip_prefix("/memfd:") else { return };
     let list = match name.strip_suffix(" (deleted)").unwrap_or(name) {
         RING_NAME => &mut found.rings,

@@ -180,6 +180,7 @@ impl AttachError {
         matches!(
             self,
             Self::NotYet { .. }
+                | Self::NoCuda { .. }
                 | Self::NoControl { .. }
                 | Self::Lease { .. }
                 | Self::Ring { source: OpenError::Magic { .. }, .. }

@@ -1,0 +1,116 @@
+//! `gpu-agent detach` and `gpu-agent yield`: CUPTI of a process for somebody else, for good or for a while.
+//!
+//! Enters: pids. Leaves: processes whose shim has nothing enabled and holds no subscription, whichever agent had it armed.
+//! Refuses: processes without a shim, which have nothing to hand over.
+//!
+//! The wish is a word on the shim's control page, and outlives the command. An agent that is attached keeps its lease, sees
+//! that the shim has yielded, and reports so; it does not arm it again before the wish is taken back: by the end of
+//! `yield`, or by `attach --pid`.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use gpu_agent_ring::control::ShimState;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::Error;
+use crate::config::value::Millis;
+use crate::event::Pid;
+use crate::source::cupti::{self, Opened};
+
+/// Longest wait for a shim to flush and let go.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Time between two looks at it.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Arguments of `detach`.
+#[derive(Debug, Args)]
+pub(super) struct Detach {
+    /// Process to let go; may be given several times.
+    #[arg(long, required = true, value_name = "PID")]
+    pid: Vec<u32>,
+}
+
+/// Arguments of `yield`.
+#[derive(Debug, Args)]
+pub(super) struct Yield {
+    /// Process whose CUPTI another profiler needs; may be given several times.
+    #[arg(long, required = true, value_name = "PID")]
+    pid: Vec<u32>,
+    /// Take CUPTI back after this long; without it, when this command is interrupted.
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Millis>,
+}
+
+/// Has the shims let go, until somebody attaches again.
+pub(super) fn detach(arguments: &Detach) -> Result<ExitCode, Error> {
+    let opened = open(&arguments.pid)?;
+    Ok(hand_over(&opened))
+}
+
+/// Has the shims let go, and take CUPTI back at the end.
+pub(super) fn yield_for_a_while(arguments: &Yield) -> Result<ExitCode, Error> {
+    let opened = open(&arguments.pid)?;
+    // Before the first is handed over, so that no signal can come between that and the way back.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::system("wait for signals"))?;
+    let until_end = async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(Error::system("catch signals"))?;
+        let interrupted = tokio::signal::ctrl_c();
+        let outcome = hand_over(&opened);
+        let over = async {
+            match &arguments.duration {
+                Some(duration) => tokio::time::sleep(duration.duration()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupted => {}
+            _ = terminate.recv() => {}
+            () = over => {}
+        }
+        Ok(outcome)
+    };
+    let outcome = runtime.block_on(until_end);
+    for opened in &opened {
+        opened.control.set_yield(false);
+        info!(pid = opened.process.pid.0, "the shim may have CUPTI again");
+    }
+    outcome
+}
+
+fn open(pids: &[u32]) -> Result<Vec<Opened>, Error> {
+    pids.iter().map(|&pid| Ok(cupti::find(Pid(pid))?)).collect()
+}
+
+/// Status 1 if one of the shims does not answer.
+fn hand_over(opened: &[Opened]) -> ExitCode {
+    for opened in opened {
+        opened.control.set_yield(true);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let mut outcome = ExitCode::SUCCESS;
+    for Opened { process, control, .. } in opened {
+        let has_let_go = || {
+            let report = control.report();
+            report.generation == control.generation() && report.state != Some(ShimState::Armed)
+        };
+        while !has_let_go() && Instant::now() < deadline && !process.has_ended() {
+            std::thread::sleep(LOOK);
+        }
+        if has_let_go() {
+            info!(pid = process.pid.0, executable = %process.executable, "the shim has let go of CUPTI");
+        } else {
+            warn!(
+                pid = process.pid.0,
+                "the shim does not answer: the process has ended, or CUPTI hangs in a flush"
+            );
+            outcome = ExitCode::FAILURE;
+        }
+    }
+    outcome
+}
