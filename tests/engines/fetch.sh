@@ -43,7 +43,7 @@ if [[ ! -d $folder ]]; then
     case $registry in
     npm)
         command -v npm >/dev/null || unavailable "npm is not installed, so $package $version cannot be downloaded (apt-get install npm)"
-        (cd "$scratch" && npm pack --silent "$package@$version" >/dev/null) ||
+        (cd "$scratch" && npm pack --silent --fetch-retries 1 --fetch-retry-mintimeout 1000 "$package@$version" >/dev/null) ||
             unavailable "cannot download $package $version with npm; is there a network?"
         ;;
     pypi)
