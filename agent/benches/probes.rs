@@ -81,7 +81,6 @@ fn main() {
         Way::Ours { returns: true, features: single },
     ];
     for load in LOADS {
-        let function = load.function;
         let mut measured = vec![Vec::new(); ways.len()];
         for _ in 0..ROUNDS {
             for (way, times) in ways.iter().zip(&mut measured) {

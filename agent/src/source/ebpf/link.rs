@@ -165,36 +165,45 @@ impl Linker {
 
     /// Attaches one place by a perf event.
     fn one(&mut self, file: File<'_>, place: &Place, links: &mut Links) -> Result<(), Refusal> {
-        if !self.features.cookies {
-            self.know(file, place, links)?;
-        }
         let of = |error| Refusal::of(error, place.offset);
-        let config = if place.kind == Kind::Returns { self.unit.returns } else { 0 };
-        let event =
-            sys::open_uprobe(self.unit.kind, config, file.path, place.offset, file.pid).map_err(of)?;
         if self.features.cookies {
-            links
-                .descriptors
-                .push(sys::link_event(self.program.as_fd(), event.as_fd(), place.cookie).map_err(of)?);
-        } else {
-            sys::set_program(event.as_fd(), self.program.as_fd()).map_err(of)?;
+            let event = self.event(file, place).map_err(of)?;
+            let link = sys::link_event(self.program.as_fd(), event.as_fd(), place.cookie).map_err(of)?;
+            links.descriptors.extend([link, event]);
+            return Ok(());
         }
-        links.descriptors.push(event);
-        Ok(())
+        let site = self.know(file, place)?;
+        let event = self.event(file, place).and_then(|event| {
+            sys::set_program(event.as_fd(), self.program.as_fd())?;
+            Ok(event)
+        });
+        match event {
+            Ok(event) => {
+                links.descriptors.push(event);
+                links.sites.push(site);
+                Ok(())
+            }
+            Err(error) => {
+                self.forget(&site)?;
+                Err(of(error))
+            }
+        }
+    }
+
+    fn event(&self, file: File<'_>, place: &Place) -> io::Result<OwnedFd> {
+        let config = if place.kind == Kind::Returns { self.unit.returns } else { 0 };
+        sys::open_uprobe(self.unit.kind, config, file.path, place.offset, file.pid)
     }
 
     /// Makes the place known by its address, before it can be hit. Its slot is in its cookie's low half.
-    fn know(&mut self, file: File<'_>, place: &Place, links: &mut Links) -> Result<(), Refusal> {
+    fn know(&mut self, file: File<'_>, place: &Place) -> Result<SiteKey, Refusal> {
         let process = file.pid.ok_or(Refusal::NoScope)?;
         if place.kind != Kind::Instruction {
             return Err(Refusal::NoCookies);
         }
         let site = SiteKey { process, reserved: 0, address: file.load_bias.wrapping_add(place.offset) };
         match self.sites.insert(key(&site), slots(place.cookie).0, BPF_NOEXIST) {
-            Ok(()) => {
-                links.sites.push(site);
-                Ok(())
-            }
+            Ok(()) => Ok(site),
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
                 Err(Refusal::Taken)
             }
@@ -202,13 +211,17 @@ impl Linker {
         }
     }
 
+    fn forget(&mut self, site: &SiteKey) -> Result<(), MapError> {
+        match self.sites.remove(&key(site)) {
+            Err(MapError::KeyNotFound) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Leaves all places of `links`.
     pub(super) fn detach(&mut self, links: Links) -> Result<(), MapError> {
         drop(links.descriptors);
-        links.sites.iter().try_for_each(|site| match self.sites.remove(&key(site)) {
-            Err(MapError::KeyNotFound) => Ok(()),
-            other => other,
-        })
+        links.sites.iter().try_for_each(|site| self.forget(site))
     }
 }
 
