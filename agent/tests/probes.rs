@@ -43,6 +43,16 @@ fn agent(folder: &Path, arguments: &str) -> Output {
     command.output().unwrap()
 }
 
+/// Whether this process may load BPF programs; says so where it may not.
+fn may_probe() -> bool {
+    let is_root =
+        std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !is_root {
+        println!("skipped: only root may attach probes");
+    }
+    is_root
+}
+
 /// Text in which addresses are not what they were.
 fn without_addresses(text: &str) -> String {
     let mut found = String::new();
@@ -99,6 +109,47 @@ fn a_process_is_checked_like_its_file() {
             assert_eq!(one[key], other[key], "{key}");
         }
         assert!(one["file"].as_str().unwrap().ends_with("/toy"));
+    }
+}
+
+#[test]
+fn the_documents_engine_is_seen_while_it_runs() {
+    if !may_probe() {
+        return;
+    }
+    let folder = toy();
+    let specifications = folder.path().join("specifications");
+    std::fs::create_dir(&specifications).unwrap();
+    std::fs::copy(folder.path().join("toy.toml"), specifications.join("toy.toml")).unwrap();
+    let process = Running(Command::new(folder.path().join("toy")).spawn().unwrap());
+    let options = "--probes specifications --probe-engines toy --probe-cache off --listen off";
+    let output = agent(
+        folder.path(),
+        &format!("attach --pid {} {options} --duration 2s --json-log log --log-filter debug", process.0.id()),
+    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = |target: &str, probe: &str| -> Vec<&serde_json::Value> {
+        let is_wanted = |line: &&serde_json::Value| {
+            line["target"] == target && line["probe"] == probe && line["level"] == "DEBUG"
+        };
+        lines.iter().filter(is_wanted).collect()
+    };
+    let decodes = events("op", "decode");
+    assert!(decodes.len() > 50, "{} calls", decodes.len());
+    for pair in decodes.windows(2) {
+        let [before, after] = [&pair[0], &pair[1]].map(|line| line["n_tokens"].as_i64().unwrap());
+        assert_eq!(after, before % 16 + 1, "each call is there once, in order");
+        assert_eq!(pair[0]["failed"].as_bool().unwrap(), before > 8);
+    }
+    let shown: serde_json::Value = serde_json::from_str(blocks("json")[0]).unwrap();
+    let tensors = events("tensor_metrics", "write_cache");
+    assert!(tensors.len() > 50, "{} tensors", tensors.len());
+    for tensor in tensors {
+        for (key, value) in shown.as_object().unwrap() {
+            assert_eq!(&tensor[key], value, "{key}");
+        }
     }
 }
 
