@@ -231,9 +231,13 @@ fn not_attached(missing: &[&Missing]) -> String {
     let mut files: Vec<&Option<Arc<str>>> = absent.iter().map(|missing| &missing.file).collect();
     files.dedup();
     for file in files {
-        let own = absent.iter().filter(|missing| missing.file == *file);
-        let names: Vec<String> = own.map(|missing| missing.probe.to_string()).collect();
-        text.push_str(&format!("  not in {}\n", file.as_deref().unwrap_or("any file")));
+        let own: Vec<_> = absent.iter().filter(|missing| missing.file == *file).collect();
+        let names: Vec<String> = own.iter().map(|missing| missing.probe.to_string()).collect();
+        let is_stripped =
+            own.iter().any(|missing| matches!(missing.why, Why::NoSymbol { is_stripped: true, .. }));
+        let stripped =
+            if is_stripped { ", which is stripped: only what it exports can be found" } else { "" };
+        text.push_str(&format!("  not in {}{stripped}\n", file.as_deref().unwrap_or("any file")));
         text.push_str(&wrapped(&names, 4));
     }
     text

@@ -13,7 +13,10 @@ pub(super) fn aligned(rows: &[Vec<String>], indent: usize) -> String {
     for row in rows {
         let mut line = " ".repeat(indent);
         for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:<width$}  "));
+            // Not by a format's width, which ends at 65,535: a cell may be what a specification says.
+            let padding = width.saturating_sub(cell.chars().count());
+            line.push_str(cell);
+            line.push_str(&" ".repeat(padding + 2));
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -24,6 +24,8 @@ use crate::event::{ApiFunction, OpClass, ProbeInfo};
 
 /// Repetitions of one probe, at most.
 const MOST_INSTANCES: usize = 256;
+/// Bytes of a symbol's name or pattern, at most; mangled names of real programs end far below.
+const LONGEST_SYMBOL: usize = 4096;
 
 /// Functions of CUDA that probes may name.
 const DRIVER: [&[DriverCbid]; 6] =
@@ -172,6 +174,9 @@ impl Shape<'_> {
             let text = text.expand(words)?;
             if text.value.trim().is_empty() || text.value.chars().all(|letter| letter == '*') {
                 return Err(text.error_whole("a symbol without a name"));
+            }
+            if text.value.len() > LONGEST_SYMBOL {
+                return Err(text.error_whole("a symbol of more than 4096 bytes"));
             }
             Ok(text.value.as_str().into())
         });

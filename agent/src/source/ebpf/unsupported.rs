@@ -32,7 +32,10 @@ pub enum Unsupported {
         source: io::Error,
     },
     /// Lockdown.
-    #[error("Linux is in lockdown mode ({mode}, see /sys/kernel/security/lockdown) and refuses BPF programs")]
+    #[error(
+        "Linux refuses the BPF programs. It is in lockdown mode ({mode}), which as Linux has it allows them: \
+         see what this distribution or its security module adds (/sys/kernel/security/lockdown, /sys/kernel/security/lsm)"
+    )]
     Lockdown {
         /// `integrity` or `confidentiality`.
         mode: String,
