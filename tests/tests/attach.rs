@@ -17,7 +17,7 @@ use gpu_agent_tests::{Agent, GroundTruth, json_log, programs};
 
 /// What the simulated device does in these tests: everything at once.
 const SIMULATOR: &str = "compute=model,clock=virtual,kernel_us=2,quiet=on";
-const ATTACH: [&str; 4] = ["--mode", "kernels", "--flush-period-ms", "10"];
+const ATTACH: [&str; 6] = ["--inject", "auto", "--mode", "kernels", "--flush-period-ms", "10"];
 
 /// Executions of the small programs' one kernel.
 fn executions(left: &Left, pid: u32) -> u64 {

@@ -1,7 +1,7 @@
 //! The shim for a process that lacks it: whether, and from where, `attach` loads it.
 //!
-//! Enters: a pid, the user's wish. Leaves: an opened ring. Refuses: to touch a process that has the shim, or whose user said
-//! `--inject never`.
+//! Enters: a pid, the user's wish. Leaves: an opened ring. Refuses: to touch a process that has the shim, or without being
+//! asked to.
 
 use std::path::PathBuf;
 
@@ -29,8 +29,8 @@ enum Wish {
 /// Options of commands that load the shim.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Loading {
-    /// Whether to load the shim into a process that runs without it.
-    #[arg(long, value_enum, default_value = "auto", value_name = "WISH")]
+    /// Whether to load the shim into a process that runs without it (ptrace; see docs/operating.md).
+    #[arg(long, value_enum, default_value = "never", value_name = "WISH")]
     inject: Wish,
     /// How long to wait for a thread of the process that may be borrowed, and as long again for its dynamic linker.
     #[arg(long, default_value = "5s", value_name = "TIME")]
