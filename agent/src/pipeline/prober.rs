@@ -188,14 +188,15 @@ impl Prober {
         };
         let is_found = !probed.is_target && probed.files.has_engine();
         let (probes, simulated) = (probed.files.by_engine(), probed.files.is_simulated());
-        if !change.told.is_empty() {
-            self.tell(News::Told(change.told));
-        }
+        // In this order: a slot may have been given on, and what came early is taken in where it is told what it means.
         if !change.gone.is_empty() {
             self.tell(News::Gone(change.gone));
         }
         if is_found {
             self.found(pid, simulated);
+        }
+        if !change.told.is_empty() {
+            self.tell(News::Told(change.told));
         }
         self.tell(News::Attached { pid, probes, simulated });
         self.look_for_ring(pid);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use gpu_agent_ebpf_abi::{Header, phase};
+use gpu_agent_ebpf_abi::{Header, MAX_PAYLOAD, NUMBERS_PAYLOAD, phase};
 
 use super::prober::{Request, Requests};
 use super::{Shared, lock};
@@ -16,12 +16,15 @@ use crate::event::{Event, Pid, TargetId};
 use crate::export::EventSender;
 use crate::source::ebpf::{Counters, Drain, Slot};
 
-/// Records taken under one lock of the aggregate: a few milliseconds.
+/// Records taken under one lock of the aggregate, at most: a few milliseconds.
 const TURN: usize = 4096;
 /// Records of slots that are not told yet, at most.
 const MOST_EARLY: usize = 16_384;
-/// What a record takes in the ring, about: it says how full the ring is.
-const RECORD_BYTES: u64 = 128;
+/// What Linux adds to a record in the ring (`BPF_RINGBUF_HDR_SZ`).
+const RING_HEADER: usize = 8;
+/// What the smallest and the largest record take in the ring.
+const SMALLEST: usize = RING_HEADER + size_of::<Header>() + NUMBERS_PAYLOAD as usize;
+const LARGEST: usize = RING_HEADER + size_of::<Header>() + MAX_PAYLOAD;
 
 /// Probes at work.
 pub(super) struct Probes {
@@ -92,11 +95,13 @@ impl Probes {
         self.intake.requests.ask(Request::Add { pid, wants_cuda });
     }
 
-    /// CUPTI reports the calls of CUDA's own functions in this process from now on.
-    pub(super) fn set_ring(&mut self, pid: Pid) {
-        if let Some(of) = self.intake.processes.get_mut(&pid.0) {
-            of.has_ring = true;
-            self.intake.requests.ask(Request::Cuda { pid, wants_cuda: false });
+    /// Whether CUPTI reports the calls of CUDA's own functions in this process: while it does, they are not probed.
+    pub(super) fn set_gpu_records(&mut self, pid: Pid, flow: bool) {
+        if let Some(of) = self.intake.processes.get_mut(&pid.0)
+            && of.has_ring != flow
+        {
+            of.has_ring = flow;
+            self.intake.requests.ask(Request::Cuda { pid, wants_cuda: !flow });
         }
     }
 
@@ -107,6 +112,7 @@ impl Probes {
         if let Some(of) = self.intake.processes.remove(&pid.0) {
             self.intake.correlator.end_process(pid.0, |_, found| sink.take(of, &found));
         }
+        self.publish(shared);
         self.intake.requests.ask(Request::Remove { pid });
     }
 
@@ -132,33 +138,42 @@ impl Probes {
         }
     }
 
-    /// Takes in what waits; returns how many records there were, and how many fit.
+    /// Takes in what waits; returns how many bytes of the ring that was, and how many it has.
     pub(super) fn look(&mut self, shared: &Shared, events: &mut EventSender) -> (u64, u64) {
-        let capacity = u64::from(self.ring_bytes) / RECORD_BYTES;
+        let ring_bytes = self.ring_bytes as usize;
+        // Half a ring at most: a turn that begins before a loss ends before what came after it.
+        let turn = (ring_bytes / LARGEST / 2).clamp(1, TURN);
         self.count_hits();
-        let mut records = 0;
+        let mut bytes = 0;
         // The writers may be faster than we are: a bounded number of turns, then the shims' rings have theirs.
-        for _ in 0..capacity / TURN as u64 + 1 {
-            let taken = self.turn(shared, events);
-            records += taken as u64;
+        for _ in 0..ring_bytes / SMALLEST / turn + 1 {
+            let taken = self.turn(turn, &mut bytes, shared, events);
             self.count_hits();
-            if taken < TURN {
+            if taken < turn {
                 // The ring was empty: whatever was lost, was lost before now.
                 self.intake.correlator.set_missing(false);
                 break;
             }
         }
+        self.publish(shared);
+        (bytes, u64::from(self.ring_bytes))
+    }
+
+    fn turn(&mut self, most: usize, bytes: &mut u64, shared: &Shared, events: &mut EventSender) -> usize {
+        let mut sink = Sink { aggregator: &mut lock(&shared.aggregator), events };
+        let intake = &mut self.intake;
+        self.drain.drain(most, |header, payload| {
+            let is_small = header.payload_bytes <= NUMBERS_PAYLOAD;
+            *bytes += if is_small { SMALLEST } else { LARGEST } as u64;
+            intake.take(header, payload, &mut sink);
+        })
+    }
+
+    fn publish(&mut self, shared: &Shared) {
         self.hops.taken = self.intake.taken;
         self.hops.correlate = self.intake.correlator.counts();
         self.hops.open = self.intake.correlator.open() as u64;
         *lock(&shared.probes) = Some(self.hops);
-        (records, capacity)
-    }
-
-    fn turn(&mut self, shared: &Shared, events: &mut EventSender) -> usize {
-        let mut sink = Sink { aggregator: &mut lock(&shared.aggregator), events };
-        let intake = &mut self.intake;
-        self.drain.drain(TURN, |header, payload| intake.take(header, payload, &mut sink))
     }
 
     /// Reads the kernel's counters: where hits were lost, what is in the ring may have gaps.

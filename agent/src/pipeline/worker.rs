@@ -193,6 +193,9 @@ impl Worker {
                     drain(&self.shared, &mut self.events, *id, ring);
                 }
             }
+            if let Some(probes) = &mut self.probes {
+                probes.look(&self.shared, &mut self.events);
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
         while let Some(first) = self.targets.first() {

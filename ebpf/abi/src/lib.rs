@@ -55,7 +55,7 @@ pub const MAX_PAYLOAD: usize = 1024;
 /// Payload, bytes, up to which a record takes less of the ring buffer. Nothing but numbers may be in it.
 pub const NUMBERS_PAYLOAD: u16 = 64;
 /// Fetch programs loaded at once, at most.
-pub const MAX_SLOTS: u32 = 2048;
+pub const MAX_SLOTS: u32 = 8192;
 /// Size of the ring buffer, unless the agent chooses another one.
 pub const RING_BYTES: u32 = 4 << 20;
 /// The agent looks for records by itself. It is woken where this many bytes wait for it, and again at each multiple; a power

@@ -30,6 +30,8 @@ pub(super) struct Files {
     is_simulated: bool,
     /// Files that cannot be read, as was said.
     unreadable: BTreeSet<Arc<str>>,
+    /// Files and probes that were refused, as was said.
+    refused: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 /// Probes of one file.
@@ -87,20 +89,26 @@ impl Files {
                 warn!(pid = pid.0, file = &**file, why, "a file of the process cannot be read");
             }
         }
+        // What went wrong may go right at the next look.
+        let mut is_whole = true;
         for plan in resolution.plans {
-            let Some(file) = files.iter().find(|file| file.path == plan.file).map(id) else { continue };
+            let Some(file) = files.iter().find(|file| file.path == plan.file).map(id) else {
+                is_whole = false;
+                continue;
+            };
             for (is_cuda, plan) in split(plan) {
                 let is_held = self.attached.iter().any(|held| held.file == file && held.is_cuda == is_cuda);
                 if plan.probes.is_empty() || is_held || (is_cuda && !wants_cuda) {
                     continue;
                 }
-                self.attach(pid, file, is_cuda, &plan, attacher, &mut change);
+                is_whole &= self.attach(pid, file, is_cuda, &plan, attacher, &mut change);
             }
         }
-        self.made_for = Some(wish);
+        self.made_for = is_whole.then_some(wish);
         Ok(change)
     }
 
+    /// Says whether there is any probe of it now.
     fn attach(
         &mut self,
         pid: Pid,
@@ -109,11 +117,23 @@ impl Files {
         plan: &Plan,
         attacher: &mut Attacher,
         change: &mut Change,
-    ) {
+    ) -> bool {
         let attached = attacher.attach(Scope::Process(pid), plan);
         for refused in &attached.refused {
-            let why = &refused.why as &dyn std::error::Error;
-            warn!(pid = pid.0, file = &*plan.shown, probe = &*refused.probe, why, "a probe is not attached");
+            if self.refused.insert((Arc::clone(&plan.shown), Arc::clone(&refused.probe))) {
+                let why = &refused.why as &dyn std::error::Error;
+                warn!(
+                    pid = pid.0,
+                    file = &*plan.shown,
+                    probe = &*refused.probe,
+                    why,
+                    "a probe is not attached"
+                );
+            }
+        }
+        if attached.slots.is_empty() {
+            leave(attached.id, attacher);
+            return false;
         }
         let mut by_engine = BTreeMap::new();
         for slot in attached.slots.iter().filter(|slot| slot.phase == gpu_agent_ebpf_abi::phase::ENTRY) {
@@ -123,6 +143,7 @@ impl Files {
         let slots = attached.slots.iter().map(|slot| (slot.slot, slot.generation)).collect();
         change.told.extend(attached.slots);
         self.attached.push(Held { file, is_cuda, id: attached.id, slots, by_engine });
+        true
     }
 
     /// Watches the dynamic linker, if there is one; says whether that is new.

@@ -29,7 +29,9 @@ impl Source {
     /// What is to be attached in a process.
     pub(super) fn resolve(&self, pid: Pid) -> Result<Resolution, ProcessError> {
         let elf = Elf { cache: &self.cache };
-        Ok(resolve(&self.catalog.specifications, &candidates(pid)?, &elf, self.options))
+        let trampolines = self.options.trampolines && bears_trampolines(pid);
+        let options = resolve::Options { trampolines };
+        Ok(resolve(&self.catalog.specifications, &candidates(pid)?, &elf, options))
     }
 
     /// Where a process's dynamic linker, if it has one, gives notice of new libraries: file and offset in it.
@@ -37,6 +39,19 @@ impl Source {
         let (file, symbol) = loader::find(files, &self.cache).ok()??;
         Some((file, symbol.file_offset))
     }
+}
+
+/// Whether a uretprobe does a process no harm. Its trampoline makes a system call from Linux 6.11 on, which a seccomp filter may
+/// end the process for (before "seccomp: passthrough uretprobe systemcall", 6.14), and a shadow stack refuses the address that it
+/// returns to.
+fn bears_trampolines(pid: Pid) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| is_plain(&status))
+}
+
+fn is_plain(status: &str) -> bool {
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    field("Seccomp:").is_none_or(|mode| mode == "0")
+        && field("x86_Thread_features:").is_none_or(|features| !features.contains("shstk"))
 }
 
 /// Whether the CUDA driver among these files is a stand-in.
@@ -47,4 +62,17 @@ pub(in super::super) fn is_simulated(files: &[Mapped]) -> bool {
         let found = driver.open().and_then(|image| image.lookup(&Cache::disabled(), &pattern));
         found.is_ok_and(|answers| answers.into_iter().flatten().flatten().next().is_some())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    #[test]
+    fn trampolines_are_only_for_processes_without_a_filter_and_without_a_shadow_stack() {
+        assert!(is_plain("Name:\tserve\nSeccomp:\t0\nSeccomp_filters:\t0\nx86_Thread_features:\t\n"));
+        assert!(is_plain("Name:\tserve\n"), "a Linux without either");
+        assert!(!is_plain("Seccomp:\t2\nSeccomp_filters:\t1\n"));
+        assert!(!is_plain("Seccomp:\t0\nx86_Thread_features:\tshstk\n"));
+    }
 }

@@ -98,7 +98,7 @@ impl Worker {
         let Some(attached) = self.targets.get_mut(index) else { return TargetId(self.next) };
         attached.ring = Some(ring);
         if let Some(probes) = &mut self.probes {
-            probes.set_ring(attached.pid);
+            probes.set_gpu_records(attached.pid, true);
         }
         attached.id
     }

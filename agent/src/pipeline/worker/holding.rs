@@ -102,7 +102,11 @@ impl Worker {
             status.hops = hops;
             status.versions = versions;
         });
-        lock(&self.shared.aggregator).set_gpu_records(id, state::has_gpu_records(state));
+        let flow = state::has_gpu_records(state);
+        lock(&self.shared.aggregator).set_gpu_records(id, flow);
+        if let Some(probes) = &mut self.probes {
+            probes.set_gpu_records(pid, flow);
+        }
         let health = state::health(state);
         self.shared.board.set(&component(pid), health, if why.is_empty() { state.name() } else { why });
         if changed && health != Status::Healthy {

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
@@ -22,6 +23,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../ebpf/prebuilt/aa
 
 /// Bytes of the verifier's words that are kept: its reason is the last of them.
 const LOG_BYTES: usize = 1 << 20;
+
+/// What Linux answers where it lacks something, without a name in C (`linux/errno.h`).
+const ENOTSUPP: i32 = 524;
 
 /// Fetch programs, by slot.
 pub(super) type Programs = Array<MapData, [u8; size_of::<FetchProgram>()]>;
@@ -105,12 +109,16 @@ impl Code {
         let (instructions, license) =
             self.program(name).ok_or_else(|| Unsupported::object(NoProgram { name }))?;
         let load = |code: &[bpf_insn], log: &mut [u8]| sys::load_program(code, &license, attach_type, log);
-        load(instructions, &mut []).or_else(|_| load(&without_tail_calls(instructions), &mut [])).or_else(
-            |_| {
-                let mut log = vec![0; LOG_BYTES];
-                load(instructions, &mut log).map_err(|error| unsupported::of_program(name, error, &log))
-            },
-        )
+        let no_tail_calls = |error: io::Error| match error.raw_os_error() {
+            Some(libc::EINVAL | libc::EOPNOTSUPP | ENOTSUPP) => {
+                load(&without_tail_calls(instructions), &mut [])
+            }
+            _ => Err(error),
+        };
+        load(instructions, &mut []).or_else(no_tail_calls).or_else(|_| {
+            let mut log = vec![0; LOG_BYTES];
+            load(instructions, &mut log).map_err(|error| unsupported::of_program(name, error, &log))
+        })
     }
 
     fn program(&self, name: &str) -> Option<(&[bpf_insn], CString)> {

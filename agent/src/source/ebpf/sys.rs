@@ -118,8 +118,16 @@ pub(super) fn load_program(
         expected_attach_type: attach_type as u32,
         ..ProgLoad::default()
     };
-    // SAFETY: the addresses are those of slices and a string that outlive the call, with their lengths.
-    unsafe { bpf(BPF_PROG_LOAD, &attributes) }
+    // The verifier gives way to a signal that waits, and says so.
+    const TRIES: u32 = 5;
+    let mut tried = 0;
+    loop {
+        // SAFETY: the addresses are those of slices and a string that outlive the call, with their lengths.
+        match unsafe { bpf(BPF_PROG_LOAD, &attributes) } {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tried < TRIES => tried += 1,
+            answer => return answer,
+        }
+    }
 }
 
 /// Opens a uprobe as a perf event, of `pid` or of all processes. `kind` and `config` are what Linux says of its uprobe unit.
