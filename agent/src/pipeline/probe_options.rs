@@ -13,7 +13,7 @@ use crate::probes::catalog::{Catalog, CatalogError};
 use crate::symbols::Cache;
 
 options! {
-    /// Probes on the entry points of inference engines: calls, their host time, tensors. They need root, or CAP_BPF and CAP_PERFMON.
+    /// Probes on the entry points of inference engines: calls, their host time, tensors. They need root, or the capabilities that docs/operating.md lists.
     pub struct Options["probes"] {
         /// Which engines' entry points are probed: all, none, or a list such as `vllm,cuda` (`gpu-agent probes list` names them).
         engines: Engines, "probe-engines", "GPU_AGENT_PROBE_ENGINES", default "all", value_name = "ENGINES";
