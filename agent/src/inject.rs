@@ -86,10 +86,23 @@ pub struct Injected {
 /// # Errors
 /// See [`Error`]; the process is as it was.
 pub fn inject(process: &Process, shim: &Path, options: Options) -> Result<Injected, Error> {
+    let lock = Lock::take(process.pid)?;
+    inject_locked(&lock, process, shim, options)
+}
+
+/// The same for who holds the lock already, and has made sure since that the process does not have the shim.
+///
+/// # Errors
+/// See [`Error`]; the process is as it was.
+pub fn inject_locked(
+    _lock: &Lock,
+    process: &Process,
+    shim: &Path,
+    options: Options,
+) -> Result<Injected, Error> {
     let started = Instant::now();
     let library =
         std::fs::read(shim).map_err(|source| Error::Shim { path: shim.display().to_string(), source })?;
-    let _lock = Lock::take(process.pid)?;
     // What a thread traces is let go when that thread ends, so that not even an error here can leave the process traced.
     let outcome = std::thread::scope(|scope| {
         std::thread::Builder::new()
@@ -113,12 +126,16 @@ pub fn inject(process: &Process, shim: &Path, options: Options) -> Result<Inject
 
 /// One agent at a time: a lock on the process's folder in `/proc`, which ends with its holder.
 #[derive(Debug)]
-struct Lock {
+pub struct Lock {
     _folder: File,
 }
 
 impl Lock {
-    fn take(pid: Pid) -> Result<Self, Error> {
+    /// Takes that of `pid`.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] where another agent has it, [`Error::Gone`] and [`Error::Proc`].
+    pub fn take(pid: Pid) -> Result<Self, Error> {
         let path = format!("/proc/{pid}");
         let folder = File::open(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => Error::Gone { pid },

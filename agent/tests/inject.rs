@@ -19,4 +19,5 @@ mod inject {
     mod namespaces;
     mod refusals;
     mod rig;
+    mod stops;
 }

@@ -12,7 +12,7 @@ use super::{Error, shim_path};
 use crate::config::value::Millis;
 use crate::event::Pid;
 use crate::identity::Process;
-use crate::inject::{self, Options};
+use crate::inject::{self, Lock, Options};
 use crate::source::cupti::{self, AttachError, Opened};
 
 /// Whether the shim is loaded into a process that runs without it.
@@ -50,7 +50,13 @@ pub(super) fn find(pid: Pid, loading: &Loading) -> Result<Opened, Error> {
     let process = Process::look_up(pid).map_err(AttachError::from)?;
     let options =
         Options { timeout: loading.inject_timeout.duration(), force: loading.inject == Wish::Force };
-    let injected = inject::inject(&process, &shim, options)?;
+    let lock = Lock::take(pid)?;
+    // Another agent may have loaded it since the first look.
+    match cupti::find(pid) {
+        Err(AttachError::NoShim { .. }) => {}
+        outcome => return Ok(outcome?),
+    }
+    let injected = inject::inject_locked(&lock, &process, &shim, options)?;
     info!(
         pid = pid.0,
         executable = %process.executable,

@@ -47,6 +47,8 @@ pub struct Numbers {
     pub clone: [u64; 2],
     /// `rt_sigreturn`.
     pub rt_sigreturn: u64,
+    /// `rt_sigprocmask`.
+    pub rt_sigprocmask: u64,
 }
 
 /// How a system call waits, which decides whether its thread may be borrowed.
@@ -131,5 +133,10 @@ pub trait Arch {
     /// The code that the shim's first thread runs, a function of the mailbox's address. Position independent.
     fn code() -> &'static [u8];
 }
+
+/// `SIG_UNBLOCK`, on either processor.
+const SIG_UNBLOCK: u64 = 1;
+/// Bytes of a signal mask.
+const MASK_BYTES: u64 = 8;
 
 const _: () = assert!(size_of::<Mailbox>() as u64 <= PAGE_BYTES);

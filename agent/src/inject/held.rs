@@ -2,7 +2,8 @@
 //!
 //! Enters: a thread at rest in a system call. Leaves: results of system calls and of one function, made by it; the thread,
 //! as it was. Refuses: a thread that has left its call meanwhile; to let a signal run a handler before the thread is
-//! itself again: all that can be are blocked, which Linux keeps for later, and the others are kept here.
+//! itself again: all that can be are blocked, which Linux keeps for later. `SIGSTOP` cannot be and has no handler: it is
+//! delivered at once, because only Linux knows whether a `SIGCONT` has come after it.
 //!
 //! Whatever fails, the thread is given back ([`Held::release`], or on drop), and whatever becomes of the agent, it comes back
 //! by itself ([`super::arch`]).
@@ -40,8 +41,6 @@ pub struct Held<'a, D: Door, A: Arch> {
     gadgets: Gadgets,
     /// What to restore; `None` as long as nothing was changed.
     saved: Option<Saved<A>>,
-    /// Signals that could not be blocked, to be sent again.
-    kept: Vec<i32>,
     /// It runs: neither can its registers be set nor can it be let go.
     runs: bool,
     /// It is inside of a function, which must end: it may hold a lock.
@@ -71,18 +70,8 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         let gadgets = runtime.gadgets;
         door.seize(tid).map_err(failed(pid, tid, "trace"))?;
         let since = Instant::now();
-        let mut held = Self {
-            door,
-            pid,
-            tid,
-            since,
-            gadgets,
-            saved: None,
-            kept: Vec::new(),
-            runs: true,
-            inside: false,
-            released: false,
-        };
+        let mut held =
+            Self { door, pid, tid, since, gadgets, saved: None, runs: true, inside: false, released: false };
         door.interrupt(tid).map_err(failed(pid, tid, "stop"))?;
         loop {
             match held.next()? {
@@ -251,7 +240,8 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             if !self.runs {
                 self.resume(Until::Stopped, 0)?;
             }
-            self.until(|stop| stop == Stop::Interrupted)?;
+            // With its process stopped, it says so instead, and is not to run before its process does.
+            self.until(|stop| matches!(stop, Stop::Interrupted | Stop::Group(_)))?;
         }
         // A thread inside of a function comes back by itself once that has ended.
         if let Some(saved) = saved.filter(|_| !self.inside) {
@@ -265,10 +255,6 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         }
         self.door.detach(self.tid).map_err(failed(self.pid, self.tid, "let go of"))?;
         self.released = true;
-        for signal in self.kept.drain(..) {
-            // Only a thread that has ended can refuse it.
-            let _ = self.door.signal(self.pid, self.tid, signal);
-        }
         Ok(self.since.elapsed())
     }
 
@@ -308,7 +294,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         self.until(|stop| stop == Stop::Syscall)
     }
 
-    /// Waits for a stop of one sort. Signals that come meanwhile are kept, but for the thread's own faults.
+    /// Waits for a stop of one sort. Signals that come meanwhile are delivered, but for the thread's own faults.
     fn until(&mut self, wanted: impl Fn(Stop) -> bool) -> Result<(), Error> {
         let again = if wanted(Stop::Syscall) { Until::Syscall } else { Until::Stopped };
         loop {
@@ -320,10 +306,9 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
                     self.inside = false;
                     return Err(Error::Fault { pid, tid, signal });
                 }
-                Stop::Signal(signal) => {
-                    self.kept.push(signal);
-                    self.resume(again, 0)?;
-                }
+                // None that has a handler, unless the thread was not changed yet.
+                Stop::Signal(signal) => self.resume(again, signal)?,
+                // A call of ours goes on in a stopped process as well; the thread stops once it is let go.
                 Stop::Group(_) | Stop::Interrupted | Stop::Syscall => self.resume(again, 0)?,
             }
         }

@@ -20,6 +20,8 @@ use super::runtime::Functions;
 
 /// Size of a page, as far as this layout goes: the largest that Linux uses on either processor.
 pub const PAGE_BYTES: u64 = 64 << 10;
+/// `SIGCANCEL` and `SIGSETXID` (glibc, `sysdeps/unix/sysv/linux/internal-signals.h`): 32 and 33, as a signal mask.
+const LIBRARY_SIGNALS: u64 = 1 << 31 | 1 << 32;
 /// Name of the function that gives a process its shim.
 const ENTRY: &[u8] = b"InitializeInjection\0";
 
@@ -41,6 +43,9 @@ pub struct Mailbox {
     pub code_address: u64,
     /// Address of this page.
     pub own_address: u64,
+    /// Signals that the thread unblocks as its first act. It inherits a mask that blocks the C library's own two, and other
+    /// threads wait for every thread to answer those (`setuid`).
+    pub unblocked: u64,
     /// Path of the shim, as the target sees it.
     pub path: [u8; 64],
     /// Name of the shim's entry.
@@ -56,8 +61,9 @@ const _: () = {
     assert!(offset_of!(Mailbox, functions) == 24);
     assert!(offset_of!(Mailbox, code_address) == 80);
     assert!(offset_of!(Mailbox, own_address) == 88);
-    assert!(offset_of!(Mailbox, message) == 192);
-    assert!(size_of::<Mailbox>() == 448);
+    assert!(offset_of!(Mailbox, unblocked) == 96);
+    assert!(offset_of!(Mailbox, message) == 200);
+    assert!(size_of::<Mailbox>() == 456);
 };
 
 /// How far the thread is.
@@ -90,6 +96,7 @@ impl Mailbox {
             functions,
             code_address,
             own_address,
+            unblocked: LIBRARY_SIGNALS,
             path: padded(path(descriptor).as_bytes()),
             entry: padded(ENTRY),
             message: [0; Self::MESSAGE_BYTES],

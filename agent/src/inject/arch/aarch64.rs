@@ -91,6 +91,7 @@ impl Arch for Aarch64 {
         close: 57,
         clone: [220, 435],
         rt_sigreturn: 139,
+        rt_sigprocmask: 135,
     };
 
     fn zeroed() -> Registers {

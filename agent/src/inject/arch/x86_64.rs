@@ -123,6 +123,7 @@ impl Arch for X86_64 {
         close: 3,
         clone: [56, 435],
         rt_sigreturn: RT_SIGRETURN,
+        rt_sigprocmask: 14,
     };
 
     fn zeroed() -> Registers {

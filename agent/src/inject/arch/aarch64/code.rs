@@ -9,7 +9,7 @@
 use core::mem::offset_of;
 
 use super::Aarch64;
-use crate::inject::arch::Arch;
+use crate::inject::arch::{Arch, MASK_BYTES, SIG_UNBLOCK};
 use crate::inject::mailbox::{Mailbox, PAGE_BYTES, Progress};
 use crate::inject::runtime::Functions;
 
@@ -39,6 +39,11 @@ const fn number(d: u32, value: u64) -> u32 {
 /// `mov xd, #value` of a multiple of 64 Ki.
 const fn pages(d: u32, value: u64) -> u32 {
     0xd2a0_0000 | ((value >> 16) as u32) << 5 | d
+}
+
+/// `add xd, x19, #offset`
+const fn within(d: u32, offset: usize) -> u32 {
+    0x9100_0000 | (offset as u32) << 10 | BOX << 5 | d
 }
 
 /// `cbz xt, .+instructions`
@@ -72,53 +77,59 @@ const DLSYM: [u32; 2] = function(offset_of!(Functions, dlsym));
 
 /// The instructions. Distances of jumps are counted in instructions, as the comments on the right count them.
 #[rustfmt::skip]
-pub(super) const CODE: [u32; 50] = [
+pub(super) const CODE: [u32; 56] = [
     0xa9be_7bfd,                                            //  0  stp x29, x30, [sp, #-32]!
     0x9100_03fd,                                            //  1  mov x29, sp
     0xa901_53f3,                                            //  2  stp x19, x20, [sp, #16]
     copy(BOX, 0),                                           //  3
-    number(VERDICT, Progress::Started as u64),              //  4
-    0x889f_fe74,                                            //  5  stlr w20, [x19]
-    PTHREAD_SELF[0], PTHREAD_SELF[1],                       //  6  nobody joins this thread
-    PTHREAD_DETACH[0], PTHREAD_DETACH[1],                   //  8
-    load(0, BOX, offset_of!(Mailbox, path_address)),        // 10
-    load(1, BOX, FUNCTIONS + offset_of!(Functions, dlopen_flags)), // 11
-    DLOPEN[0], DLOPEN[1],                                   // 12
-    if_zero(0, 9),                                          // 14  to 23
-    load(1, BOX, offset_of!(Mailbox, entry_address)),       // 15
-    DLSYM[0], DLSYM[1],                                     // 16
-    if_zero(0, 5),                                          // 18  to 23
-    copy(9, 0),                                             // 19
-    call(9),                                                // 20
-    number(VERDICT, Progress::Done as u64),                 // 21
-    jump(13),                                               // 22  to 35
-    number(VERDICT, Progress::Refused as u64),              // 23  what the dynamic linker says, if it can
-    load(9, BOX, FUNCTIONS + offset_of!(Functions, dlerror)), // 24
-    if_zero(9, 10),                                         // 25  to 35
+    number(0, SIG_UNBLOCK),                                 //  4  the C library's own, before any lock
+    within(1, offset_of!(Mailbox, unblocked)),              //  5
+    number(2, 0),                                           //  6
+    number(3, MASK_BYTES),                                  //  7
+    number(8, Aarch64::NUMBERS.rt_sigprocmask),             //  8
+    SYSCALL,                                                //  9
+    number(VERDICT, Progress::Started as u64),              // 10
+    0x889f_fe74,                                            // 11  stlr w20, [x19]
+    PTHREAD_SELF[0], PTHREAD_SELF[1],                       // 12  nobody joins this thread
+    PTHREAD_DETACH[0], PTHREAD_DETACH[1],                   // 14
+    load(0, BOX, offset_of!(Mailbox, path_address)),        // 16
+    load(1, BOX, FUNCTIONS + offset_of!(Functions, dlopen_flags)), // 17
+    DLOPEN[0], DLOPEN[1],                                   // 18
+    if_zero(0, 9),                                          // 20  to 29
+    load(1, BOX, offset_of!(Mailbox, entry_address)),       // 21
+    DLSYM[0], DLSYM[1],                                     // 22
+    if_zero(0, 5),                                          // 24  to 29
+    copy(9, 0),                                             // 25
     call(9),                                                // 26
-    if_zero(0, 8),                                          // 27  to 35
-    0x9100_0000 | (offset_of!(Mailbox, message) as u32) << 10 | BOX << 5 | 1, // 28  add x1, x19, #message
-    number(2, Mailbox::MESSAGE_BYTES as u64 - 1),           // 29
-    0x3840_1403,                                            // 30  ldrb w3, [x0], #1
-    0x3800_1423,                                            // 31  strb w3, [x1], #1
-    if_zero(3, 3),                                          // 32  to 35
-    0xf100_0442,                                            // 33  subs x2, x2, #1
-    0x54ff_ff81,                                            // 34  b.ne to 30
-    load_half(0, BOX, offset_of!(Mailbox, descriptor)),     // 35
-    number(8, Aarch64::NUMBERS.close),                      // 36
-    SYSCALL,                                                // 37
-    load(10, BOX, offset_of!(Mailbox, code_address)),       // 38  the last looks into the mailbox
-    load(16, BOX, FUNCTIONS + offset_of!(Functions, munmap)), // 39
-    load(0, BOX, offset_of!(Mailbox, own_address)),         // 40
-    0x889f_fe74,                                            // 41  stlr w20, [x19]: the last word to the agent
-    pages(1, PAGE_BYTES),                                   // 42
-    number(8, Aarch64::NUMBERS.munmap),                     // 43
-    SYSCALL,                                                // 44
-    copy(0, 10),                                            // 45  the code itself: the C library returns to the thread's end
-    pages(1, PAGE_BYTES),                                   // 46
-    0xa941_53f3,                                            // 47  ldp x19, x20, [sp, #16]
-    0xa8c2_7bfd,                                            // 48  ldp x29, x30, [sp], #32
-    0xd61f_0200,                                            // 49  br x16
+    number(VERDICT, Progress::Done as u64),                 // 27
+    jump(13),                                               // 28  to 41
+    number(VERDICT, Progress::Refused as u64),              // 29  what the dynamic linker says, if it can
+    load(9, BOX, FUNCTIONS + offset_of!(Functions, dlerror)), // 30
+    if_zero(9, 10),                                         // 31  to 41
+    call(9),                                                // 32
+    if_zero(0, 8),                                          // 33  to 41
+    within(1, offset_of!(Mailbox, message)),                // 34
+    number(2, Mailbox::MESSAGE_BYTES as u64 - 1),           // 35
+    0x3840_1403,                                            // 36  ldrb w3, [x0], #1
+    0x3800_1423,                                            // 37  strb w3, [x1], #1
+    if_zero(3, 3),                                          // 38  to 41
+    0xf100_0442,                                            // 39  subs x2, x2, #1
+    0x54ff_ff81,                                            // 40  b.ne to 36
+    load_half(0, BOX, offset_of!(Mailbox, descriptor)),     // 41
+    number(8, Aarch64::NUMBERS.close),                      // 42
+    SYSCALL,                                                // 43
+    load(10, BOX, offset_of!(Mailbox, code_address)),       // 44  the last looks into the mailbox
+    load(16, BOX, FUNCTIONS + offset_of!(Functions, munmap)), // 45
+    load(0, BOX, offset_of!(Mailbox, own_address)),         // 46
+    0x889f_fe74,                                            // 47  stlr w20, [x19]: the last word to the agent
+    pages(1, PAGE_BYTES),                                   // 48
+    number(8, Aarch64::NUMBERS.munmap),                     // 49
+    SYSCALL,                                                // 50
+    copy(0, 10),                                            // 51  the code itself: the C library returns to the thread's end
+    pages(1, PAGE_BYTES),                                   // 52
+    0xa941_53f3,                                            // 53  ldp x19, x20, [sp, #16]
+    0xa8c2_7bfd,                                            // 54  ldp x29, x30, [sp], #32
+    0xd61f_0200,                                            // 55  br x16
 ];
 
 const _: () = assert!(PAGE_BYTES >> 16 << 16 == PAGE_BYTES && offset_of!(Mailbox, message) < 4096);

@@ -251,10 +251,14 @@ fn the_code_loads_the_shim_and_calls_it() {
     let mut model = Model::new(&[(PTHREAD_SELF, 0x77), (DLOPEN, 0x88), (DLSYM, ENTRY), (ENTRY, 1)]);
     model.run();
     let called: Vec<u64> = model.log.iter().map(|(what, ..)| *what).collect();
-    assert_eq!(called[..5], [PTHREAD_SELF, PTHREAD_DETACH, DLOPEN, DLSYM, ENTRY]);
-    assert_eq!(model.log[1].1, 0x77, "itself is detached");
-    assert_eq!(model.log[2], (DLOPEN, BOX_AT + offset_of!(Mailbox, path) as u64, 2));
-    assert_eq!(model.log[3], (DLSYM, 0x88, BOX_AT + offset_of!(Mailbox, entry) as u64));
+    let unblock = Aarch64::NUMBERS.rt_sigprocmask;
+    assert_eq!(called[..6], [unblock, PTHREAD_SELF, PTHREAD_DETACH, DLOPEN, DLSYM, ENTRY]);
+    let mask = BOX_AT + offset_of!(Mailbox, unblocked) as u64;
+    assert_eq!(model.log[0], (unblock, 1, mask), "the C library's signals are unblocked");
+    assert_eq!(model.load(mask, 8), 1 << 31 | 1 << 32);
+    assert_eq!(model.log[2].1, 0x77, "itself is detached");
+    assert_eq!(model.log[3], (DLOPEN, BOX_AT + offset_of!(Mailbox, path) as u64, 2));
+    assert_eq!(model.log[4], (DLSYM, 0x88, BOX_AT + offset_of!(Mailbox, entry) as u64));
     model.assert_left_cleanly(Progress::Done);
 }
 

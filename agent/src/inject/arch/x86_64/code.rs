@@ -7,7 +7,7 @@
 use core::mem::offset_of;
 
 use super::X86_64;
-use crate::inject::arch::Arch;
+use crate::inject::arch::{Arch, MASK_BYTES, SIG_UNBLOCK};
 use crate::inject::mailbox::{Mailbox, PAGE_BYTES, Progress};
 use crate::inject::runtime::Functions;
 
@@ -22,6 +22,13 @@ core::arch::global_asm!(
     "gpu_agent_inject_code:",
     "    push rbx",
     "    mov rbx, rdi",
+    // The C library's own signals, before anything that could take a lock.
+    "    mov edi, {unblock}",
+    "    lea rsi, [rbx + {unblocked}]",
+    "    xor edx, edx",
+    "    mov r10d, {mask_bytes}",
+    "    mov eax, {sigprocmask}",
+    "    syscall",
     "    mov dword ptr [rbx + {progress}], {started}",
     // Nobody joins this thread.
     "    call qword ptr [rbx + {pthread_self}]",
@@ -88,6 +95,10 @@ core::arch::global_asm!(
     own_address = const offset_of!(Mailbox, own_address),
     message = const offset_of!(Mailbox, message),
     message_bytes = const Mailbox::MESSAGE_BYTES,
+    unblocked = const offset_of!(Mailbox, unblocked),
+    unblock = const SIG_UNBLOCK,
+    mask_bytes = const MASK_BYTES,
+    sigprocmask = const X86_64::NUMBERS.rt_sigprocmask,
     started = const Progress::Started as u32,
     done = const Progress::Done as u32,
     refused = const Progress::Refused as u32,
