@@ -171,9 +171,16 @@ fn every_probe_of_pegaflow_is_found_in_its_server() {
     }
 }
 
+/// The one function that ends by a jump into another: it has calls, not durations.
+const ENDS_BY_A_JUMP: &str = "graph_compute";
+
 /// No call of these engines was left by an exception.
 fn all_have_durations(seen: &Calls) {
     for call in &seen.calls {
+        if call.line["probe"] == ENDS_BY_A_JUMP {
+            assert_eq!(call.phase, "start", "{}", call.line);
+            continue;
+        }
         assert_eq!(call.phase, "stop", "{}", call.line);
         assert!(call.line["duration_ms"].as_f64().is_some_and(|duration| duration > 0.0), "{}", call.line);
         assert_eq!(call.line["timing"], "host", "{}", call.line);
