@@ -24,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("symbols", &["event", "demangle", "maps"]),
     ("inject", &["event", "identity", "capability", "maps", "symbols"]),
     ("doctor", &["event", "identity", "capability", "inject", "source", "symbols"]),
-    ("source", &["event", "identity", "capability", "classes", "decode", "maps", "probes"]),
+    ("source", &["event", "identity", "capability", "classes", "decode", "inject", "maps", "probes"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
     ("export", &["event", "semconv", "clock", "classes", "aggregate", "config"]),
     ("table", &["event", "semconv", "aggregate", "pipeline", "source"]),

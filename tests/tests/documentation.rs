@@ -72,7 +72,8 @@ fn flags_that_are_mentioned_exist() {
         let output = Command::new(program("gpu-agent")).args(arguments).arg("--help").output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let all = ["run", "attach", "bench"].map(|command| help(&[command])).concat();
+    let commands = ["run", "attach", "detach", "yield", "doctor", "bench"];
+    let all = commands.map(|command| help(&[command])).concat();
     let known: BTreeSet<&str> = words(&all, &['-']).filter(|word| word.starts_with("--")).collect();
     for document in ["README.md", "docs/operating.md"] {
         let text = read(document);

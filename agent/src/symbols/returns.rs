@@ -24,7 +24,7 @@ pub struct Returns {
     pub offsets: Vec<u64>,
     /// It may end by a jump into another function, which then returns in its place.
     pub tail_call: bool,
-    /// It jumps to addresses that it computes: most likely cases of a switch, but a call in its last place looks the same.
+    /// It jumps to addresses that it computes: cases of a switch.
     pub computed_jump: bool,
 }
 
@@ -77,7 +77,7 @@ struct Seen {
     /// Addresses that it jumps to.
     jumps: Vec<u64>,
     /// It jumps to an address that it reads from a fixed place or a table of functions.
-    jumps_through_memory: bool,
+    jumps_through_pointer: bool,
     /// It jumps to an address that it computes.
     computed_jump: bool,
 }
@@ -101,7 +101,7 @@ pub(super) fn find(reader: &Reader, headers: &Headers, symbol: &Symbol) -> Resul
     for seen in &all {
         let leaves =
             |target: &u64| !parts.iter().any(|part| part.contains(*target)) || *target == symbol.address;
-        found.tail_call |= seen.jumps_through_memory || seen.jumps.iter().any(leaves);
+        found.tail_call |= seen.jumps_through_pointer || seen.jumps.iter().any(leaves);
         found.computed_jump |= seen.computed_jump;
         found.offsets.extend(seen.returns.iter().filter_map(|address| headers.code_offset(*address)));
     }
