@@ -134,7 +134,7 @@ impl Busy {
 
     pub(crate) fn inject_within(&self, timeout: Duration) -> Result<Injected, Error> {
         let process = Process::look_up(self.pid)?;
-        inject::inject(&process, &library(), Options { timeout, force: false })
+        inject::inject(&process, &library(), Options { timeout, ..Options::default() })
     }
 
     /// Why the library is not loaded.
