@@ -18,7 +18,7 @@ use super::Error;
 use super::arch::{Arch, Call, Frame, Gadgets, MAX_FRAME_BYTES};
 use super::checks::Status;
 use super::door::{Door, FAULTS, RegisterSet, Stop, Tid, Until};
-use super::mailbox::SIGSETXID;
+use super::mailbox::{SIGCANCEL, SIGSETXID};
 use super::runtime::Runtime;
 use super::seccomp::Instruction;
 use super::threads::Candidate;
@@ -114,12 +114,23 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             held.release()?;
             return Ok(None);
         };
-        held.borrow(stopped, registers)?;
+        // Who blocks the C library's own signals is in the midst of its work.
+        let signal_mask = held.mask()?;
+        if signal_mask & SIGCANCEL != 0 {
+            held.release()?;
+            return Ok(None);
+        }
+        held.borrow(stopped, registers, signal_mask)?;
         Ok(Some(held))
     }
 
     /// Saves the thread's state, prepares its way back, and blocks its signals.
-    fn borrow(&mut self, stopped: A::Registers, registers: A::Registers) -> Result<(), Error> {
+    fn borrow(
+        &mut self,
+        stopped: A::Registers,
+        registers: A::Registers,
+        signal_mask: u64,
+    ) -> Result<(), Error> {
         let (door, pid, tid) = (self.door, self.pid, self.tid);
         let mut vector = vec![0; MAX_FRAME_BYTES];
         let length = door.registers(tid, RegisterSet::Other(A::VECTOR_SET), &mut vector).map_err(failed(
@@ -128,7 +139,6 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             "read the vector registers of",
         ))?;
         vector.truncate(length);
-        let signal_mask = door.signal_mask(tid).map_err(failed(pid, tid, "read the signal mask of"))?;
         let (stack, _) = A::position(&registers);
         let top = stack.wrapping_sub(A::RED_ZONE_BYTES);
         let frame = A::frame(&registers, &vector, signal_mask, &self.gadgets, top);
@@ -233,14 +243,25 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
                 None => std::thread::sleep(NAP),
             }
         }
-        self.fetch()?;
-        self.inside = false;
-        if code.contains(&A::position(&self.registers()?).1) {
-            return self.block(all_but_faults(), "block the signals of");
+        loop {
+            self.fetch()?;
+            // Every signal of the C library is open in a thread that is itself again: with its registers its mask came back.
+            if self.mask()? & SIGCANCEL == 0 {
+                self.inside = false;
+                self.saved = None;
+                return Ok(());
+            }
+            if code.contains(&A::position(&self.registers()?).1) {
+                self.inside = false;
+                return self.block(all_but_faults(), "block the signals of");
+            }
+            // It answers a `setuid`, or is about to be itself again.
+            self.resume(Until::Stopped, 0)?;
+            if started.elapsed() > PATIENCE {
+                return Err(self.unresponsive());
+            }
+            std::thread::sleep(NAP);
         }
-        // It has waited long enough, and gone back to what it did.
-        self.saved = None;
-        Ok(())
     }
 
     /// Stops the thread where signals are delivered; with its process stopped, it says so instead, and is not to run before its
@@ -300,6 +321,10 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             "read the registers of",
         ))?;
         Ok(registers)
+    }
+
+    fn mask(&self) -> Result<u64, Error> {
+        self.door.signal_mask(self.tid).map_err(failed(self.pid, self.tid, "read the signal mask of"))
     }
 
     fn set(&self, set: RegisterSet, bytes: &[u8]) -> Result<(), Error> {
