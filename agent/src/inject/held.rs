@@ -31,6 +31,15 @@ const NAP: Duration = Duration::from_micros(5);
 /// Most bytes that can be put below the frame: a handler's own frame leaves them alone, as it does every red zone.
 const PUT_BYTES: usize = 112;
 
+/// All signals whose handlers must wait.
+const ALL_BUT_FAULTS: u64 = {
+    let [segv, bus, ill, fpe, trap, sys] = FAULTS;
+    !(bit(segv) | bit(bus) | bit(ill) | bit(fpe) | bit(trap) | bit(sys))
+};
+/// Those of them that a borrowed thread always blocks: two cannot be, and the first thread of a process unblocks the C
+/// library's own two when it makes the second one.
+const OURS: u64 = ALL_BUT_FAULTS & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP) | SIGCANCEL | SIGSETXID);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Held<'a, D: Door, A: Arch> {
@@ -114,23 +123,12 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             held.release()?;
             return Ok(None);
         };
-        // Who blocks the C library's own signals is in the midst of its work.
-        let signal_mask = held.mask()?;
-        if signal_mask & SIGCANCEL != 0 {
-            held.release()?;
-            return Ok(None);
-        }
-        held.borrow(stopped, registers, signal_mask)?;
+        held.borrow(stopped, registers)?;
         Ok(Some(held))
     }
 
     /// Saves the thread's state, prepares its way back, and blocks its signals.
-    fn borrow(
-        &mut self,
-        stopped: A::Registers,
-        registers: A::Registers,
-        signal_mask: u64,
-    ) -> Result<(), Error> {
+    fn borrow(&mut self, stopped: A::Registers, registers: A::Registers) -> Result<(), Error> {
         let (door, pid, tid) = (self.door, self.pid, self.tid);
         let mut vector = vec![0; MAX_FRAME_BYTES];
         let length = door.registers(tid, RegisterSet::Other(A::VECTOR_SET), &mut vector).map_err(failed(
@@ -139,6 +137,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             "read the vector registers of",
         ))?;
         vector.truncate(length);
+        let signal_mask = self.mask()?;
         let (stack, _) = A::position(&registers);
         let top = stack.wrapping_sub(A::RED_ZONE_BYTES);
         let frame = A::frame(&registers, &vector, signal_mask, &self.gadgets, top);
@@ -151,7 +150,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         let idle = A::idle(&registers, &self.gadgets, &frame);
         self.set(RegisterSet::General, idle.as_bytes())?;
         self.saved = Some(Saved { stopped, registers, vector, signal_mask, blocked: signal_mask, frame });
-        self.block(all_but_faults(), "block the signals of")
+        self.block(ALL_BUT_FAULTS, "block the signals of")
     }
 
     /// Blocks these signals, and those that the thread blocks itself.
@@ -231,7 +230,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         argument: u64,
         mut is_done: impl FnMut() -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        self.block(all_but_faults() & !SIGSETXID, "unblock a signal of")?;
+        self.block(ALL_BUT_FAULTS & !SIGSETXID, "unblock a signal of")?;
         self.set_call(&Call { address: code.start, number: 0, arguments: [argument, 0, 0, 0, 0, 0] })?;
         self.inside = true;
         self.resume(Until::Stopped, 0)?;
@@ -245,15 +244,16 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         }
         loop {
             self.fetch()?;
-            // Every signal of the C library is open in a thread that is itself again: with its registers its mask came back.
-            if self.mask()? & SIGCANCEL == 0 {
+            if code.contains(&A::position(&self.registers()?).1) {
+                self.inside = false;
+                return self.block(ALL_BUT_FAULTS, "block the signals of");
+            }
+            // With its registers its mask came back. Where that is the same, it cannot be told, and is taken for none of ours
+            // only when time is up.
+            if self.mask()? & OURS != OURS {
                 self.inside = false;
                 self.saved = None;
                 return Ok(());
-            }
-            if code.contains(&A::position(&self.registers()?).1) {
-                self.inside = false;
-                return self.block(all_but_faults(), "block the signals of");
             }
             // It answers a `setuid`, or is about to be itself again.
             self.resume(Until::Stopped, 0)?;
@@ -422,10 +422,6 @@ fn failed(pid: Pid, tid: Tid, what: &'static str) -> impl Fn(io::Error) -> Error
     }
 }
 
-fn all_but_faults() -> u64 {
-    FAULTS.iter().fold(u64::MAX, |mask, signal| mask & !bit(*signal))
-}
-
-fn bit(signal: i32) -> u64 {
+const fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use gpu_agent::event::Pid;
 use gpu_agent::identity::Process;
-use gpu_agent::inject::Options;
 use gpu_agent::inject::door::{Door, Linux, RegisterSet, Stop, Tid, Until};
 use gpu_agent::inject::seccomp::Instruction;
 use gpu_agent::inject::steps::Steps;
+use gpu_agent::inject::{Error, Injected, Options};
 use rustix::process::{Signal, kill_process};
 
 use super::rig::Busy;
@@ -87,15 +87,19 @@ fn are_all(busy: &Busy, stopped: bool) -> bool {
 
 /// Loads the library with `before` called at each moment; says whether it is loaded, and how often the thread was let run.
 fn load(busy: &Busy, before: impl Fn(Moment)) -> (bool, u32) {
+    let (outcome, resumed) = try_to_load(busy, before);
+    if let Err(error) = &outcome {
+        assert!(error.may_pass(), "{error}");
+    }
+    (outcome.is_ok(), resumed)
+}
+
+fn try_to_load(busy: &Busy, before: impl Fn(Moment)) -> (Result<Injected, Error>, u32) {
     let process = Process::look_up(busy.pid()).unwrap();
     let door = Watched { before, resumed: Cell::new(0) };
     let options = Options { timeout: Duration::from_millis(100), ..Options::default() };
     let library = std::fs::read(super::rig::library()).unwrap();
-    let outcome = Steps::new(&door, &process, &options).run(&library);
-    if let Err(error) = &outcome {
-        assert!(error.may_pass(), "{error}");
-    }
-    (outcome.is_ok(), door.resumed.get())
+    (Steps::new(&door, &process, &options).run(&library), door.resumed.get())
 }
 
 fn send(busy: &Busy, signal: Signal) {
@@ -172,4 +176,36 @@ fn a_call_that_a_handler_is_to_end_ends_although_the_agent_would_start_it_again(
     assert!(loaded);
     let noticed = busy.end();
     assert_eq!((noticed.signals, noticed.interrupted), (1, 1), "{noticed:?}");
+}
+
+/// Loads the library with an agent that is held up when it is to fetch the thread.
+fn load_late(busy: &Busy, late: Duration) -> Result<Injected, Error> {
+    let interrupts = Cell::new(0);
+    let (outcome, _) = try_to_load(busy, |now| {
+        if now == Moment::Interrupt && interrupts.replace(interrupts.get() + 1) == 1 {
+            std::thread::sleep(late);
+        }
+    });
+    assert!(interrupts.get() >= 2);
+    outcome
+}
+
+#[test]
+fn a_thread_that_is_not_fetched_goes_on_by_itself_and_the_other_still_waits_for_its_order() {
+    for work in [["read"], ["setuid"]] {
+        let busy = Busy::start(&work);
+        load_late(&busy, Duration::from_millis(400)).unwrap_or_else(|error| panic!("{work:?}: {error}"));
+        assert_eq!(busy.end().injections, 1);
+    }
+}
+
+#[test]
+fn a_thread_that_gets_no_order_leaves_and_nothing_is_loaded() {
+    let busy = Busy::start(&["read"]);
+    let descriptors = busy.descriptors();
+    let error = load_late(&busy, Duration::from_secs(6)).unwrap_err();
+    assert!(matches!(error, Error::Late { .. }), "{error}");
+    assert_eq!(busy.descriptors(), descriptors);
+    busy.inject().unwrap();
+    assert_eq!(busy.end().injections, 1);
 }
