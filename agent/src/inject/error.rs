@@ -5,6 +5,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::seccomp::{Denied, How};
 use crate::event::Pid;
 use crate::identity::IdentityError;
 use crate::symbols;
@@ -246,6 +247,14 @@ pub enum Refusal {
         /// Whether the filter answers with the end of the thread or process.
         kills: bool,
     },
+    /// A seccomp filter that says now this, now that.
+    #[error(
+        "whether its seccomp filter allows {call} depends on an address that is not known beforehand; start the process with `gpu-agent run`, or use --inject force at the risk of its end"
+    )]
+    SeccompDepends {
+        /// The first system call in question.
+        call: &'static str,
+    },
     /// A seccomp filter that cannot be read.
     #[error(
         "it has a seccomp filter that this agent may not read (CAP_SYS_ADMIN), and that might end it; give the agent that capability, or use --inject force"
@@ -294,6 +303,16 @@ impl Error {
                     ..
                 }
         )
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(Denied { call, how }: Denied) -> Self {
+        match how {
+            How::Fails => Self::Seccomp { call, kills: false },
+            How::Kills => Self::Seccomp { call, kills: true },
+            How::Depends => Self::SeccompDepends { call },
+        }
     }
 }
 
