@@ -16,7 +16,7 @@ use crate::inject::runtime::Runtime;
 use crate::inject::{self, checks};
 use crate::source::cupti;
 use crate::symbols::process::{Mapped, mapped};
-use crate::symbols::{Cache, Pattern};
+use crate::symbols::{Cache, Image, Pattern};
 
 /// The variables that say something about CUPTI in a process.
 const VARIABLES: [&str; 3] = ["CUDA_INJECTION64_PATH", "NVTX_INJECTION64_PATH", "GPU_AGENT_SHIM"];
@@ -176,7 +176,7 @@ fn symbols(files: &[Mapped], cuda: &Cuda) -> Line {
     let Some(driver) = &cuda.driver else { return Line::ok("symbols", "none to look for without a driver") };
     let file = files.iter().find(|file| Path::new(&*file.shown) == driver);
     let found = file.and_then(|file| {
-        let image = file.open().ok()?;
+        let image = Image::open(&file.path, file.shown.clone()).ok()?;
         let answers =
             image.lookup(&Cache::disabled(), &[Pattern::Exact("cuLaunchKernel".to_owned())]).ok()?;
         answers.into_iter().next()?.ok().filter(|symbols| !symbols.is_empty())

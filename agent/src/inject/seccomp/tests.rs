@@ -75,8 +75,8 @@ fn filters_that_look_at_arguments_are_shown_the_real_ones() {
 #[test]
 fn what_depends_on_an_address_is_told_and_passes_only_by_force() {
     let by_address = masked(libc::SYS_munmap, 0, 0x1000, KILL_PROCESS);
-    assert_eq!(denied(&[by_address.clone()]), Some(("munmap", How::Depends)));
-    assert_eq!(first_denied(&[by_address.clone()], By::MemoryFile, true), None);
+    assert_eq!(denied(core::slice::from_ref(&by_address)), Some(("munmap", How::Depends)));
+    assert_eq!(first_denied(core::slice::from_ref(&by_address), By::MemoryFile, true), None);
     let also_denied = [by_address, filter(libc::SYS_exit, EPERM, ALLOW)];
     let forced = first_denied(&also_denied, By::MemoryFile, true);
     assert_eq!(forced, Some(Denied { call: "exit", how: How::Fails }));
