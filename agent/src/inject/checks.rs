@@ -38,7 +38,9 @@ impl Status {
         }
     }
 
-    fn parse(status: &str) -> Self {
+    /// From the text of the file.
+    #[must_use]
+    pub fn parse(status: &str) -> Self {
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let number = |name| field(name).and_then(|value| value.parse().ok()).unwrap_or(0);
         Self {

@@ -24,6 +24,9 @@ const OWNERS: [(&str, &str); 6] = [
     ("libnvperf_host", "a tool that measures hardware counters"),
 ];
 
+/// Most Python environments, each of which is looked into. A process has one; its files can name thousands.
+const MOST_PACKAGES: usize = 16;
+
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cuda {
@@ -67,11 +70,12 @@ impl Cuda {
         } else if let Some((_, owner)) = OWNERS.iter().find(|(start, _)| name.starts_with(start)) {
             self.owners.push(owner);
         }
-        let packages = path
-            .ancestors()
-            .find(|folder| folder.ends_with("site-packages") || folder.ends_with("dist-packages"));
-        if let Some(packages) =
-            packages.filter(|packages| !self.packages.iter().any(|known| known == packages))
+        let mut folders = path.ancestors();
+        let packages =
+            folders.find(|folder| folder.ends_with("site-packages") || folder.ends_with("dist-packages"));
+        if let Some(packages) = packages
+            && self.packages.len() < MOST_PACKAGES
+            && self.packages.iter().all(|known| known != packages)
         {
             self.packages.push(packages.to_path_buf());
         }
