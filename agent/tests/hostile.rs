@@ -13,6 +13,7 @@
 
 mod hostile {
     mod files;
+    mod killed;
     mod mappings;
     mod rig;
 }

@@ -1,10 +1,9 @@
 //! Files that lie about themselves, are none, or change.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 
-use super::rig::Hostile;
+use super::rig::{Hostile, copy};
 
 /// Where a 64-bit ELF header has its fields (elf(5)).
 const E_SHOFF: u64 = 40;
@@ -15,14 +14,6 @@ const SECTION: u64 = 64;
 const SH_TYPE: u64 = 4;
 const SH_OFFSET: u64 = 24;
 const SH_SIZE: u64 = 32;
-
-/// A copy of this test's own program, which has all there is in an ELF file, under the name of a library that is looked into.
-fn copy(folder: &Path, name: &str) -> (PathBuf, File) {
-    let path = folder.join(name);
-    fs::copy("/proc/self/exe", &path).unwrap();
-    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    (path, file)
-}
 
 fn number(file: &File, at: u64, bytes: usize) -> u64 {
     let mut number = [0; 8];

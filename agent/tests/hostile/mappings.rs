@@ -1,23 +1,18 @@
 //! Mappings without end, with strange names, or that never stay the same.
 
-use std::fs;
 use std::path::PathBuf;
 
-use super::rig::Hostile;
+use super::rig::{Hostile, copy};
 
 fn copies(folder: &tempfile::TempDir, names: &[&str]) -> Vec<PathBuf> {
-    let copy = |name: &&str| {
-        let path = folder.path().join(name);
-        fs::copy("/proc/self/exe", &path).unwrap();
-        path
-    };
-    names.iter().map(copy).collect()
+    names.iter().map(|name| copy(folder.path(), name).0).collect()
 }
 
 #[test]
 fn sixty_thousand_mappings() {
     let folder = tempfile::tempdir().unwrap();
-    Hostile::start("many", &copies(&folder, &["libcuda.so.535.1.2"])).look_into();
+    let [_, attach] = Hostile::start("many", &copies(&folder, &["libcuda.so.535.1.2"])).look_into();
+    assert!(attach.contains("loaded the shim"), "{attach}");
 }
 
 #[test]
@@ -43,5 +38,6 @@ fn mappings_that_come_and_go_all_the_time() {
 #[test]
 fn an_environment_that_is_said_to_have_a_terabyte() {
     let folder = tempfile::tempdir().unwrap();
-    Hostile::start("environment", &copies(&folder, &["libcuda.so.535.1.2"])).look_into();
+    let [_, attach] = Hostile::start("environment", &copies(&folder, &["libcuda.so.535.1.2"])).look_into();
+    assert!(attach.contains("loaded the shim"), "{attach}");
 }

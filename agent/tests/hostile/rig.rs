@@ -3,6 +3,7 @@
 //! Enters: what it maps and does. Leaves: what the commands said. Refuses: a command that does not end, that takes more memory than
 //! [`MEMORY_KIB`], that ends by a signal, or that says nothing; a process that has not survived.
 
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -31,6 +32,19 @@ fn compile(name: &str, output: &str, flags: &[&str]) -> PathBuf {
     output
 }
 
+/// A library that does nothing but count. Whatever is loaded must not need a GPU: what is tested is the way there.
+pub(crate) fn library() -> PathBuf {
+    compile("inject/c/counter.c", "libcounter.so", &["-shared", "-fPIC"])
+}
+
+/// A copy of this test's own program, which has all there is in an ELF file, under the name of a library that is looked into.
+pub(crate) fn copy(folder: &Path, name: &str) -> (PathBuf, File) {
+    let path = folder.join(name);
+    fs::copy("/proc/self/exe", &path).unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    (path, file)
+}
+
 /// A running one; killed when dropped.
 pub(crate) struct Hostile {
     child: Child,
@@ -55,8 +69,7 @@ impl Hostile {
     pub(crate) fn look_into(&mut self) -> [String; 2] {
         let pid = self.child.id().to_string();
         let doctor = said(&["doctor", "--pid", &pid]);
-        // Whatever is loaded must not need a GPU: what is tested is the way there.
-        let library = compile("inject/c/counter.c", "libcounter.so", &["-shared", "-fPIC"]);
+        let library = library();
         let attach = said(&[
             "attach",
             "--pid",
@@ -72,11 +85,20 @@ impl Hostile {
             "--listen",
             "127.0.0.1:0",
         ]);
+        self.answer();
+        [doctor, attach]
+    }
+
+    /// Makes sure that it still answers.
+    pub(crate) fn answer(&mut self) {
         self.child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
         let mut letter = [0];
         self.answers.read_exact(&mut letter).unwrap();
         assert_eq!(letter, *b"x");
-        [doctor, attach]
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -120,7 +142,7 @@ fn said(arguments: &[&str]) -> String {
     text
 }
 
-fn read(output: &std::fs::File) -> String {
+fn read(output: &File) -> String {
     use std::os::unix::fs::FileExt;
     let mut bytes = vec![0; 1 << 20];
     let length = output.read_at(&mut bytes, 0).unwrap();
