@@ -5,7 +5,6 @@
 use std::io;
 use std::time::Duration;
 
-use super::seccomp::{Denied, How};
 use crate::event::Pid;
 use crate::identity::IdentityError;
 use crate::symbols;
@@ -303,16 +302,6 @@ impl Error {
                     ..
                 }
         )
-    }
-}
-
-impl From<Denied> for Refusal {
-    fn from(Denied { call, how }: Denied) -> Self {
-        match how {
-            How::Fails => Self::Seccomp { call, kills: false },
-            How::Kills => Self::Seccomp { call, kills: true },
-            How::Depends => Self::SeccompDepends { call },
-        }
     }
 }
 

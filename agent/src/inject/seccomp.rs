@@ -12,6 +12,7 @@ mod program;
 
 use self::calls::{CALLS, Call, Need};
 pub use self::program::{Answer, Instruction};
+use super::Refusal;
 
 /// By what the shim comes into the process, which differs in one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,16 @@ pub enum How {
     Kills,
     /// It may or may not, by words that are not known beforehand.
     Depends,
+}
+
+impl From<Denied> for Refusal {
+    fn from(Denied { call, how }: Denied) -> Self {
+        match how {
+            How::Fails => Self::Seccomp { call, kills: false },
+            How::Kills => Self::Seccomp { call, kills: true },
+            How::Depends => Self::SeccompDepends { call },
+        }
+    }
 }
 
 /// The first call that `filters` do not let pass; what merely depends passes if that is forced.
