@@ -58,6 +58,7 @@ fn whatever_a_killed_agent_left_the_next_one_loads_the_library_once() {
     for request in 1.. {
         let mut process = Hostile::start("wait", std::slice::from_ref(&driver));
         let pid = process.pid();
+        println!("killed at request {request}");
         let is_through = agent(pid, request);
         if settle(pid) {
             loaded += 1;
@@ -65,7 +66,7 @@ fn whatever_a_killed_agent_left_the_next_one_loads_the_library_once() {
             entered += 1;
             agent(pid, 0);
         }
-        assert_eq!(copies(pid), 1, "killed at request {request}");
+        assert_eq!(copies(pid), 1);
         process.answer();
         if is_through {
             break;

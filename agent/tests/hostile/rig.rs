@@ -93,8 +93,8 @@ impl Hostile {
     pub(crate) fn answer(&mut self) {
         self.child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
         let mut letter = [0];
-        self.answers.read_exact(&mut letter).unwrap();
-        assert_eq!(letter, *b"x");
+        let answer = self.answers.read_exact(&mut letter);
+        assert!(answer.is_ok() && letter == *b"x", "it does not answer: {:?}", self.child.try_wait());
     }
 
     pub(crate) fn pid(&self) -> u32 {
