@@ -34,11 +34,13 @@ pub mod door;
 mod error;
 pub mod held;
 pub(crate) mod libraries;
+pub mod loan;
 pub mod mailbox;
 pub mod runtime;
 pub mod seccomp;
 pub mod steps;
 pub mod threads;
+pub mod way;
 
 use std::fs::File;
 use std::num::NonZeroU64;
@@ -113,7 +115,7 @@ pub fn inject_locked(
                 // For Linux, the priority is this thread's alone. A stopped thread waits for this one; on a busy host without
                 // CAP_SYS_NICE it waits longer.
                 let _ = setpriority_process(None, -20);
-                Steps::new(&door::Linux, process, options).run(&library)
+                Steps::new(&door::Linux, process, &options).run(&library)
             })
             .map_err(Error::Thread)
             .map(std::thread::ScopedJoinHandle::join)

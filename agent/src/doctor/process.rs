@@ -9,11 +9,12 @@ use std::path::Path;
 use super::{Line, Report};
 use crate::event::Pid;
 use crate::identity::{IdentityError, Process};
+use crate::inject;
 use crate::inject::arch::Native;
+use crate::inject::checks::{self, Checked};
 use crate::inject::cupti::{Candidate, Cuda};
 use crate::inject::door::Linux;
 use crate::inject::runtime::Runtime;
-use crate::inject::{self, checks};
 use crate::source::cupti;
 use crate::symbols::process::{Mapped, mapped};
 use crate::symbols::{Cache, Image, Pattern};
@@ -154,10 +155,10 @@ fn loading(process: &Process, files: &[Mapped], cuda: &Cuda) -> Line {
         return Line::ok("loading", "not needed");
     }
     let outcome = checks::check(process)
-        .and_then(|seccomp| Runtime::find::<Linux, Native>(&Linux, process.pid, files).map(|_| seccomp));
+        .and_then(|checked| Runtime::find::<Linux, Native>(&Linux, process.pid, files).map(|_| checked));
     match outcome {
-        Ok(false) => Line::ok("loading", "the shim can be loaded while it runs"),
-        Ok(true) => Line::degraded(
+        Ok(Checked { has_seccomp: false, .. }) => Line::ok("loading", "the shim can be loaded while it runs"),
+        Ok(_) => Line::degraded(
             "loading",
             "a seccomp filter is in force; whether it lets the shim in is read when it is loaded (CAP_SYS_ADMIN)",
             "nothing must be done; if it is refused then, allow in the filter what the refusal names",
