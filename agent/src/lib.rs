@@ -72,6 +72,7 @@ pub mod inject;
 pub mod maps;
 pub mod pipeline;
 pub mod probes;
+pub mod root;
 pub mod self_metrics;
 pub mod semconv;
 pub mod source;

@@ -5,17 +5,21 @@
 mod announce;
 mod configuration;
 mod control;
+mod cuda;
 mod decode;
 mod elf;
+mod mailbox;
 mod maps;
 mod names;
 mod payloads;
 mod probe_records;
 mod program;
 mod ring;
+mod seccomp;
 mod shared;
 mod simulator;
 mod specifications;
+mod threads;
 
 /// Runs one input and tells which ways it went.
 pub(crate) type Run = Box<dyn FnMut(&[u8]) -> Vec<u64>>;
@@ -39,6 +43,10 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "configuration", make: configuration::make },
     Target { name: "elf", make: elf::make },
     Target { name: "maps", make: maps::make },
+    Target { name: "cuda", make: cuda::make },
+    Target { name: "seccomp", make: seccomp::make },
+    Target { name: "threads", make: threads::make },
+    Target { name: "mailbox", make: mailbox::make },
     Target { name: "simulator", make: simulator::make },
     Target { name: "specifications", make: specifications::make },
     Target { name: "payloads", make: payloads::make },

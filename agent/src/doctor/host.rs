@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Line, Report};
 use crate::capability::Capabilities;
 use crate::inject::libraries;
+use crate::root::Root;
 
 /// The oldest Linux that the probes work on, and the one that they are best on.
 const PROBES_FROM: (u32, u32) = (5, 10);
@@ -189,7 +190,7 @@ impl Host {
     }
 
     fn cupti(&self) -> Line {
-        let found = libraries::cupti_in_toolkits(&self.root);
+        let found = self.libraries().as_ref().map(libraries::cupti_in_toolkits).unwrap_or_default();
         if found.is_empty() {
             let reason = "no toolkit with a libcupti on this host; processes bring their own, or have none";
             return Line::degraded("CUPTI", reason, "see `gpu-agent doctor --pid PID` for a process");
@@ -198,7 +199,7 @@ impl Host {
     }
 
     fn nvml(&self) -> Line {
-        match libraries::find(&self.root, "libnvidia-ml.so.1") {
+        match self.libraries().and_then(|root| libraries::find(&root, "libnvidia-ml.so.1")) {
             Some(path) => Line::ok("NVML", path.display().to_string()),
             None => Line::degraded(
                 "NVML",
@@ -206,6 +207,10 @@ impl Host {
                 "install the driver's libraries, or mount them into the agent's container (NVIDIA_DRIVER_CAPABILITIES=utility)",
             ),
         }
+    }
+
+    fn libraries(&self) -> Option<Root> {
+        Root::open(&self.root).ok()
     }
 
     fn path(&self, path: &str) -> PathBuf {

@@ -4,7 +4,7 @@
 //! try things out.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 
 use super::{Error, Refusal};
 use crate::capability::Capabilities;
@@ -12,7 +12,7 @@ use crate::event::Pid;
 use crate::identity::Process;
 
 /// Longest environment that is looked through for the switch.
-const MAX_ENVIRONMENT_BYTES: usize = 4 << 20;
+const MAX_ENVIRONMENT_BYTES: u64 = 4 << 20;
 
 /// What `/proc/PID/status` says that matters here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +40,9 @@ impl Status {
         }
     }
 
-    fn parse(status: &str) -> Self {
+    /// From the text of the file.
+    #[must_use]
+    pub fn parse(status: &str) -> Self {
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let number = |name| field(name).and_then(|value| value.parse().ok()).unwrap_or(0);
         let mask = |name| field(name).and_then(|value| u64::from_str_radix(value, 16).ok()).unwrap_or(0);
@@ -117,9 +119,14 @@ fn setting(path: &str) -> u32 {
     fs::read_to_string(path).ok().and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
+/// The environment that the process began with, as far as it is looked through. A process says itself where it lies, and may
+/// say terabytes (`PR_SET_MM_MAP`).
 fn environment(pid: Pid) -> Vec<u8> {
-    let mut environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.truncate(MAX_ENVIRONMENT_BYTES);
+    let mut environment = Vec::new();
+    if let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) {
+        // What was read until an error counts.
+        let _ = file.take(MAX_ENVIRONMENT_BYTES).read_to_end(&mut environment);
+    }
     environment
 }
 

@@ -1,12 +1,17 @@
-//! What CUDA a process has, and which libcupti the shim would use there, by the names of files.
+//! What CUDA a process has, and which libcupti the shim would use there.
 //!
-//! Enters: mapped files, folders in the process's root. Leaves: driver, runtimes, libcuptis, other profilers. Refuses: to open
-//! any of them: a name says less than a file, but cannot do harm.
+//! Enters: mapped files, folders in the process's root, a folder of the agent's own. Leaves: driver, runtimes, libcuptis, other
+//! profilers. Refuses: to open any file of the process: a name says less than a file, but cannot do harm.
+
+mod candidates;
+mod carried;
+mod release;
 
 use std::path::{Path, PathBuf};
 
-use super::libraries;
-use crate::event::Pid;
+pub use self::candidates::Candidate;
+pub use self::carried::{Carried, NotCarried, carried};
+pub use self::release::Release;
 use crate::symbols::process::Mapped;
 
 /// Libraries of tools that own CUPTI where they are, and whose they are.
@@ -18,6 +23,9 @@ const OWNERS: [(&str, &str); 6] = [
     ("libparcagpucupti", "parcagpu"),
     ("libnvperf_host", "a tool that measures hardware counters"),
 ];
+
+/// Most Python environments, each of which is looked into. A process has one; its files can name thousands.
+const MOST_PACKAGES: usize = 16;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,12 +50,13 @@ impl Cuda {
     pub fn of(files: &[Mapped]) -> Self {
         let mut cuda = Self::default();
         for file in files {
-            cuda.take(Path::new(file.shown.trim_end_matches(" (deleted)")));
+            cuda.take(Path::new(file.shown.trim_end_matches(" (deleted)")), file.has_start);
         }
         cuda
     }
 
-    fn take(&mut self, path: &Path) {
+    /// One file; `has_start` if it is mapped from its first byte on.
+    fn take(&mut self, path: &Path, has_start: bool) {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
         if name.starts_with("libcuda.so") {
             self.driver = Some(path.to_path_buf());
@@ -56,15 +65,17 @@ impl Cuda {
         } else if name.starts_with("libcupti.so") {
             self.cuptis.push(path.to_path_buf());
         } else if name.trim_start_matches("memfd:").starts_with("libgpu_agent_cupti") {
-            self.has_shim = true;
+            // The loader's code is a later page of the same file, and an agent that was killed leaves it behind.
+            self.has_shim |= has_start;
         } else if let Some((_, owner)) = OWNERS.iter().find(|(start, _)| name.starts_with(start)) {
             self.owners.push(owner);
         }
-        let packages = path
-            .ancestors()
-            .find(|folder| folder.ends_with("site-packages") || folder.ends_with("dist-packages"));
-        if let Some(packages) =
-            packages.filter(|packages| !self.packages.iter().any(|known| known == packages))
+        let mut folders = path.ancestors();
+        let packages =
+            folders.find(|folder| folder.ends_with("site-packages") || folder.ends_with("dist-packages"));
+        if let Some(packages) = packages
+            && self.packages.len() < MOST_PACKAGES
+            && self.packages.iter().all(|known| known != packages)
         {
             self.packages.push(packages.to_path_buf());
         }
@@ -82,63 +93,11 @@ impl Cuda {
     pub fn major(&self) -> Option<u32> {
         self.runtimes.iter().chain(&self.cuptis).find_map(|path| major(path))
     }
-}
 
-/// A libcupti that the shim may use, and why it is looked at there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// As the process sees it.
-    pub path: PathBuf,
-    /// Where that is, in words.
-    pub place: &'static str,
-    /// Older than 12.6, with which CUDA graphs that exist already are dangerous (pytorch#75504, #112507); `None` where neither
-    /// its name nor its surroundings say.
-    pub is_before_12_6: Option<bool>,
-}
-
-impl Cuda {
-    /// The libcuptis of `pid`, in the order in which the shim tries them (its module `locate`).
-    #[must_use]
-    pub fn candidates(&self, pid: Pid) -> Vec<Candidate> {
-        self.candidates_in(&PathBuf::from(format!("/proc/{pid}/root")))
+    /// The newest CUDA that the driver knows; `None` where its version is not known.
+    fn newest(&self) -> Option<Release> {
+        self.driver_version().and_then(Release::of_driver)
     }
-
-    fn candidates_in(&self, root: &Path) -> Vec<Candidate> {
-        let beside = self.runtimes.iter().chain(&self.driver).filter_map(|path| beside(root, path));
-        let packages = self.packages.iter().flat_map(|packages| libraries::cupti_in_packages(root, packages));
-        let loaded = self.cuptis.iter().cloned().map(|path| (path, "loaded"));
-        let others = beside
-            .map(|path| (path, "beside its CUDA libraries"))
-            .chain(packages.map(|path| (path, "in its Python environment")))
-            .chain(libraries::cupti_in_toolkits(root).into_iter().map(|path| (path, "in a toolkit")))
-            .filter(|(path, _)| major(path).is_none_or(|major| major <= self.newest_major()));
-        let mut list: Vec<Candidate> = Vec::new();
-        for (path, place) in loaded.chain(others) {
-            if list.iter().all(|known| known.path != path) {
-                let is_before_12_6 = is_before_12_6(root, &path);
-                list.push(Candidate { path, place, is_before_12_6 });
-            }
-        }
-        list
-    }
-
-    /// The newest CUDA that the driver knows, by its branch (CUDA compatibility guide); all where that is not known.
-    fn newest_major(&self) -> u32 {
-        let branch = self.driver_version().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-        match branch {
-            Some(..525) => 11,
-            Some(525..580) => 12,
-            Some(580..) | None => u32::MAX,
-        }
-    }
-}
-
-/// A libcupti in the folder of a CUDA library.
-fn beside(root: &Path, library: &Path) -> Option<PathBuf> {
-    let folder = library.parent()?;
-    let inside = folder.strip_prefix("/").ok()?;
-    let there = |name: &&&str| root.join(inside).join(name).symlink_metadata().is_ok();
-    ["libcupti.so.13", "libcupti.so.12", "libcupti.so.11.8"].iter().find(there).map(|name| folder.join(name))
 }
 
 /// The major in `libcudart.so.12`, `libcudart.so.12.4.127`, `libcupti.so.13`; none in a file with a year in its name.
@@ -147,36 +106,15 @@ fn major(path: &Path) -> Option<u32> {
     version.split('.').next()?.parse().ok().filter(|major| *major < 2000)
 }
 
-/// By the year in its name, the version of its toolkit, or that of its Python package.
-fn is_before_12_6(root: &Path, cupti: &Path) -> Option<bool> {
-    let numbers = |text: &str| {
-        let mut parts = text.split(['.', '/']).map_while(|part| part.parse::<u32>().ok());
-        Some((parts.next()?, parts.next()?))
-    };
-    let is_old = |version: Option<(u32, u32)>| version.map(|version| version < (12, 6));
-    // 12.6 has 2024.3.
-    let year = cupti.file_name()?.to_str()?.strip_prefix("libcupti.so.").and_then(numbers);
-    if let Some(year) = year.filter(|(year, _)| *year >= 2000) {
-        return Some(year < (2024, 3));
-    }
-    if major(cupti).is_some_and(|major| major > 12) {
-        return Some(false);
-    }
-    if let Some((_, toolkit)) = cupti.to_str()?.split_once("/cuda-") {
-        return is_old(numbers(toolkit));
-    }
-    let packages = cupti.ancestors().find(|folder| folder.ends_with("site-packages"))?;
-    is_old(libraries::package_version(root, packages, "nvidia_cuda_cupti_cu12").as_deref().and_then(numbers))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cuda(paths: &[&str]) -> Cuda {
+    /// What a process has that maps these.
+    pub(super) fn cuda(paths: &[&str]) -> Cuda {
         let mut cuda = Cuda::default();
         for path in paths {
-            cuda.take(Path::new(path));
+            cuda.take(Path::new(path), true);
         }
         cuda
     }
@@ -201,44 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn an_old_cupti_is_known_by_its_year_or_its_toolkit() {
-        let nowhere = Path::new("/nonexistent");
-        let is_old = |path| is_before_12_6(nowhere, Path::new(path));
-        assert_eq!(is_old("/x/libcupti.so.2024.1.1"), Some(true));
-        assert_eq!(is_old("/x/libcupti.so.2024.3.2"), Some(false));
-        assert_eq!(is_old("/x/libcupti.so.2025.1"), Some(false));
-        assert_eq!(is_old("/usr/local/cuda-12.4/extras/CUPTI/lib64/libcupti.so.12"), Some(true));
-        assert_eq!(is_old("/usr/local/cuda-13.0/lib64/libcupti.so.13"), Some(false));
-        assert_eq!(is_old("/site-packages/nvidia/cuda_cupti/lib/libcupti.so.12"), None);
-    }
-
-    #[test]
-    fn candidates_have_the_shims_order_and_are_no_newer_than_the_driver() {
-        let root = tempfile::tempdir().unwrap();
-        let packages = "env/lib/python3.12/site-packages";
-        for file in [
-            "usr/lib/libcupti.so.12".to_owned(),
-            format!("{packages}/nvidia/cuda_cupti/lib/libcupti.so.12"),
-            format!("{packages}/nvidia/cu13/lib/libcupti.so.13"),
-            format!("{packages}/nvidia_cuda_cupti_cu12-12.4.127.dist-info/METADATA"),
-            "usr/local/cuda-12.8/extras/CUPTI/lib64/libcupti.so.12".to_owned(),
-        ] {
-            let path = root.path().join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
-        }
-        let found = |driver: &str| {
-            let paths = [driver, "/env/lib/python3.12/site-packages/torch/lib/libtorch_cuda.so"];
-            let candidates = cuda(&paths).candidates_in(root.path());
-            candidates.into_iter().map(|found| (found.place, found.is_before_12_6)).collect::<Vec<_>>()
-        };
-        let older = [
-            ("beside its CUDA libraries", None),
-            ("in its Python environment", Some(true)),
-            ("in a toolkit", Some(false)),
-        ];
-        assert_eq!(found("/usr/lib/libcuda.so.550.54.14"), older);
-        assert_eq!(found("/usr/lib/libcuda.so.580.65.06").len(), 4, "and that of CUDA 13");
+    fn a_page_of_the_loader_that_a_killed_agent_left_is_not_the_shim() {
+        let mut cuda = Cuda::default();
+        cuda.take(Path::new("/memfd:libgpu_agent_cupti.so"), false);
+        assert!(!cuda.has_shim);
     }
 
     #[test]

@@ -259,6 +259,14 @@ pub enum Refusal {
         /// Whether the filter answers with the end of the thread or process.
         kills: bool,
     },
+    /// A seccomp filter that says now this, now that.
+    #[error(
+        "whether its seccomp filter allows {call} depends on an address that is not known beforehand; start the process with `gpu-agent run`, or use --inject force at the risk of its end"
+    )]
+    SeccompDepends {
+        /// The first system call in question.
+        call: &'static str,
+    },
     /// A seccomp filter that cannot be read.
     #[error(
         "it has a seccomp filter that this agent may not read (CAP_SYS_ADMIN), and that might end it; give the agent that capability, or use --inject force"

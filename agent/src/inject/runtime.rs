@@ -4,7 +4,6 @@
 //! the very ones that are mapped (they are opened through the mapping, never by the process's word for them).
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -103,8 +102,7 @@ impl Runtime {
             libc.ok_or_else(|| refused(if is_starting { Refusal::Starting } else { Refusal::Static }))?;
         let mut libraries = Vec::new();
         for mapped in files.iter().filter(|file| is_part(&name(file))) {
-            let image = Image::open(&mapped.path, Arc::clone(&mapped.shown))
-                .map_err(|source| unreadable(pid, mapped, source))?;
+            let image = mapped.open().map_err(|source| unreadable(pid, mapped, source))?;
             libraries.push(Library { mapped, image });
         }
         if let Some(library) = libraries.iter().find(|library| library.image.machine() != native()) {

@@ -256,9 +256,7 @@ impl Layout {
 /// Whether the filters of the process let pass what is about to be done in it.
 fn seccomp_is_no_obstacle<D: Door>(held: &Borrowed<'_, D>, pid: Pid, force: bool) -> Result<(), Error> {
     let refusal = match held.seccomp_filters()? {
-        Some(filters) => {
-            seccomp::first_denied(&filters).map(|(call, kills)| Refusal::Seccomp { call, kills })
-        }
+        Some(filters) => seccomp::first_denied(&filters, seccomp::By::MemoryFile, force).map(Refusal::from),
         None if force => None,
         None => Some(Refusal::SeccompUnknown),
     };

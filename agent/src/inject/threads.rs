@@ -50,8 +50,7 @@ pub fn candidates<D: Door, A: Arch>(door: &D, pid: Pid, memory: &Memory) -> Resu
         .filter_map(|tid| {
             // A thread may end between two looks.
             let line = fs::read_to_string(format!("/proc/{pid}/task/{}/syscall", tid.0)).ok()?;
-            let rest = rest_of::<A>(&line, memory)?;
-            let position = position(&line)?;
+            let (rest, position) = at_rest::<A>(&line, memory)?;
             may_be_borrowed(door, pid, position.0, memory).then_some(Candidate { rest, tid, position })
         })
         .collect();
@@ -59,9 +58,10 @@ pub fn candidates<D: Door, A: Arch>(door: &D, pid: Pid, memory: &Memory) -> Resu
     Ok(found)
 }
 
-/// How the thread waits whose `/proc/PID/task/TID/syscall` this is (proc(5)): number, six arguments, stack pointer, program
-/// counter; `running` or `-1 …` where it is in no system call.
-fn rest_of<A: Arch>(line: &str, memory: &Memory) -> Option<Rest> {
+/// How the thread waits whose `/proc/PID/task/TID/syscall` this is, and its stack pointer and program counter; `None` for one that may
+/// not be borrowed. proc(5): number, six arguments, stack pointer, program counter; `running` or `-1 …` in no system call.
+#[must_use]
+pub fn at_rest<A: Arch>(line: &str, memory: &Memory) -> Option<(Rest, (u64, u64))> {
     let mut fields = line.split_ascii_whitespace();
     let number = fields.next()?.parse().ok()?;
     let mut arguments = [0; 6];
@@ -72,7 +72,8 @@ fn rest_of<A: Arch>(line: &str, memory: &Memory) -> Option<Rest> {
     let frame = MAX_FRAME_BYTES as u64 + A::RED_ZONE_BYTES;
     let has_room = memory.anonymous.iter().any(|range| range.contains(&stack) && stack - range.start > frame);
     let is_allowed = !memory.forbidden.iter().any(|range| range.contains(&code)) && !GO_HEAP.contains(&stack);
-    A::rest(number, &arguments).filter(|_| has_room && is_allowed)
+    let rest = A::rest(number, &arguments).filter(|_| has_room && is_allowed)?;
+    Some((rest, (stack, code)))
 }
 
 fn position(line: &str) -> Option<(u64, u64)> {
@@ -115,7 +116,7 @@ mod tests {
             anonymous: vec![STACK, 0xc0_0000_0000..0xc0_1000_0000],
             forbidden: vec![0x7f10_0000_0000..0x7f10_0003_0000, 0x7f20_0000_0000..0x7f20_0000_1000],
         };
-        rest_of::<X86_64>(line, &memory)
+        at_rest::<X86_64>(line, &memory).map(|(rest, _)| rest)
     }
 
     #[test]

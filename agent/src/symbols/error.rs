@@ -33,6 +33,11 @@ pub enum Problem {
         /// What it is.
         kind: FileType,
     },
+    /// Its path means another file by now than the one that is mapped.
+    #[error(
+        "its path leads to another file than the one that is mapped, and the agent may not open that (CAP_CHECKPOINT_RESTORE)"
+    )]
+    Replaced,
     /// Linux gave an error.
     #[error("cannot read its {what} at byte {offset}: {source}")]
     Read {

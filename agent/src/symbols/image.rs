@@ -83,6 +83,14 @@ impl Image {
         self.headers.machine
     }
 
+    /// Whether it is this file, as a mapping has it: inode, and major and minor of the device.
+    pub(super) fn is_inode(&self, number: u64, (major, minor): (u32, u32)) -> bool {
+        self.reader.inode().is_some_and(|inode| {
+            inode.number == number
+                && (rustix::fs::major(inode.device), rustix::fs::minor(inode.device)) == (major, minor)
+        })
+    }
+
     /// Its tables of symbols, with that of its debug file.
     #[must_use]
     pub fn tables(&self) -> Vec<Table> {

@@ -10,14 +10,16 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::fstat;
+
 use crate::event::Pid;
 use crate::maps::{self, Mapping};
+use crate::root::Root;
 
-use super::{Image, ImageError};
+use super::{Image, ImageError, Problem};
 
 /// Most files of one process.
 pub const MAX_FILES: usize = 4096;
@@ -64,6 +66,8 @@ pub struct Mapped {
     pub is_deleted: bool,
     /// It never had one.
     pub is_memfd: bool,
+    /// Its first byte is mapped too, as by who loads it as a whole.
+    pub has_start: bool,
 }
 
 /// One mapping of a file.
@@ -78,9 +82,13 @@ pub struct Range {
 }
 
 impl Mapped {
-    /// Opens it.
+    /// Opens it, and makes sure that it is the very file: a path in the process's root may mean another by now.
     pub fn open(&self) -> Result<Image, ImageError> {
-        Image::open_under(&self.path, Arc::clone(&self.shown), &self.root)
+        let image = Image::open_under(&self.path, Arc::clone(&self.shown), &self.root)?;
+        if self.path.starts_with(&self.root) && !image.is_inode(self.inode, self.device) {
+            return Err(Problem::Replaced.of(&self.shown));
+        }
+        Ok(image)
     }
 
     /// The address of a byte of the file, if it is in an executable mapping.
@@ -111,13 +119,20 @@ fn collect(
 ) -> io::Result<Option<Vec<Mapped>>> {
     let mut files: Vec<Mapped> = Vec::new();
     let mut is_full = false;
+    // The parts of a library lie side by side, its first bytes before its code.
+    let mut start = None;
     maps::for_each(text, |mapping| {
+        let identity = Some((mapping.inode, mapping.device));
+        if mapping.offset == 0 {
+            start = identity;
+        }
         if !mapping.executable || mapping.inode == 0 || mapping.start >= mapping.end {
             return;
         }
         let range = Range { start: mapping.start, end: mapping.end, offset: mapping.offset };
         let same = |file: &&mut Mapped| file.inode == mapping.inode && file.device == mapping.device;
         if let Some(known) = files.iter_mut().find(same) {
+            known.has_start |= start == identity;
             if known.ranges.len() < MAX_RANGES {
                 known.ranges.push(range);
             }
@@ -134,6 +149,7 @@ fn collect(
                 inode: mapping.inode,
                 is_deleted: mapping.path.ends_with(b" (deleted)"),
                 is_memfd: mapping.path.starts_with(b"/memfd:"),
+                has_start: start == identity,
             });
         }
     })?;
@@ -148,11 +164,12 @@ fn open_path(pid: Pid, root: &Path, mapping: &Mapping<'_>) -> PathBuf {
         return exact;
     }
     // By its path, as the process sees it, if that still means the same file.
-    let path = OsStr::from_bytes(mapping.path.strip_prefix(b"/").unwrap_or(mapping.path));
+    let path = Path::new(OsStr::from_bytes(mapping.path.strip_prefix(b"/").unwrap_or(mapping.path)));
     let seen = root.join(path);
-    let is_same = seen.metadata().is_ok_and(|metadata| {
-        let device = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
-        metadata.ino() == mapping.inode && device == mapping.device
+    let place = Root::open(root).and_then(|root| Ok(fstat(root.place(path)?)?));
+    let is_same = place.is_ok_and(|place| {
+        let device = (rustix::fs::major(place.st_dev), rustix::fs::minor(place.st_dev));
+        place.st_ino == mapping.inode && device == mapping.device
     });
     // If not, whoever opens the first is told why that cannot be.
     if is_same { seen } else { exact }

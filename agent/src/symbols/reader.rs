@@ -10,9 +10,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::Problem;
+use crate::root::Root;
 
 const NS_PER_S: i128 = 1_000_000_000;
 
@@ -48,13 +49,10 @@ impl Reader {
         Self::open_place(&place.map_err(|error| Problem::Open { source: error.into() })?)
     }
 
-    /// Opens a regular file by its path in another root, whose links lead nowhere else (openat2(2), Linux 5.6).
+    /// Opens a regular file by its path in another root, whose links lead nowhere else.
     pub(super) fn open_under(root: &Path, path: &Path) -> Result<Self, Problem> {
-        let failed = |error: rustix::io::Errno| Problem::Open { source: error.into() };
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let root = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
-        let place = rustix::fs::openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
-        Self::open_place(&place.map_err(failed)?)
+        let place = Root::open(root).and_then(|root| root.place(path));
+        Self::open_place(&place.map_err(|source| Problem::Open { source })?)
     }
 
     /// What it is, is asked before it is opened for reading: that alone can block, or have effects.

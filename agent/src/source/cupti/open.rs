@@ -5,10 +5,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use gpu_agent_ring::layout::{CONTROL_NAME, RING_NAME};
 use gpu_agent_ring::{AgentControl, Announcement, OpenError, Reader};
+use rustix::fs::OFlags;
 
 use super::AttachError;
 use super::maps::{Mapping, Maps};
@@ -135,7 +136,9 @@ fn is_of(process: &Process, reader: &Reader) -> Result<(), AttachError> {
 
 /// Opens a mapped memfd through `map_files`, else through the descriptor that the shim keeps.
 fn open_file(process: &Process, mapping: &Mapping, name: &str, write: bool) -> Result<File, AttachError> {
-    let options = |path: &str| OpenOptions::new().read(true).write(write).open(path);
+    // The process may put something else in its descriptor's place meanwhile, which must not block; its seals tell it apart.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let options = |path: &str| OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
     let denied = match options(&process.path(&format!("map_files/{}", mapping.range))) {
         Ok(file) => return Ok(file),
         Err(error) => error,
