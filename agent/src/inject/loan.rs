@@ -41,11 +41,18 @@ impl<'h, 'a, D: Door> Loan<'h, 'a, D> {
         Self { held, pid, descriptors: Vec::new(), maps: Vec::new() }
     }
 
-    /// All of it; leaves the shim's file.
-    pub fn hand_over(&mut self, runtime: &Runtime, layout: Layout, way: &Way) -> Result<File, Error> {
+    /// All of it; leaves the files, the shim's first, and perhaps its companion's.
+    pub fn hand_over(&mut self, runtime: &Runtime, layout: Layout, ways: &[Way]) -> Result<Vec<File>, Error> {
         let pid = self.pid;
-        let (descriptor, file) = way.open(self.held, pid)?;
-        self.descriptors.push(descriptor.into());
+        let mut files = Vec::new();
+        let mut descriptors = [NONE; 2];
+        for (way, place) in ways.iter().zip(&mut descriptors) {
+            let (descriptor, file) = way.open(self.held, pid)?;
+            self.descriptors.push(descriptor.into());
+            *place = descriptor;
+            files.push(file);
+        }
+        let ([descriptor, _], Some(file)) = (descriptors, files.first()) else { return Ok(files) };
         file.set_len(layout.file_bytes())
             .and_then(|()| file.write_all_at(Native::code(), layout.code))
             .map_err(|source| Error::Memory { pid, what: "fill the shim's file", source })?;
@@ -53,7 +60,7 @@ impl<'h, 'a, D: Door> Loan<'h, 'a, D> {
             self.map(PAGE_BYTES, PROT_READ | PROT_EXEC, MAP_PRIVATE, descriptor.into(), layout.code)?;
         let shared =
             self.map(SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor.into(), layout.mailbox)?;
-        let mailbox = Mailbox::new([descriptor, NONE], runtime.functions, code, shared);
+        let mailbox = Mailbox::new(descriptors, runtime.functions, code, shared);
         file.write_all_at(mailbox.as_bytes(), layout.mailbox).map_err(|source| Error::Memory {
             pid,
             what: "fill the mailbox",
@@ -76,7 +83,7 @@ impl<'h, 'a, D: Door> Loan<'h, 'a, D> {
             _ => {
                 self.descriptors.clear();
                 self.maps.clear();
-                ran.map(|()| file)
+                ran.map(|()| files)
             }
         }
     }

@@ -245,7 +245,8 @@ fn unreadable(pid: Pid, mapped: &Mapped, source: ImageError) -> Error {
     Error::Symbols { pid, library: mapped.shown.to_string(), source }
 }
 
-fn native() -> Machine {
+/// The machine that this agent runs on.
+pub(super) fn native() -> Machine {
     if cfg!(target_arch = "aarch64") { Machine::Aarch64 } else { Machine::X86_64 }
 }
 

@@ -7,20 +7,22 @@ use std::fs::File;
 use std::io;
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::arch::Native;
-use super::cupti::Cuda;
+use super::cupti::{self, Cuda};
 use super::door::Door;
 use super::held::Held;
 use super::loan::Loan;
 use super::mailbox::{Mailbox, Order, PAGE_BYTES, Progress, SHARED_BYTES};
-use super::runtime::Runtime;
+use super::runtime::{Runtime, native};
+use super::seccomp::{self, By};
 use super::threads::{self, Candidate, Memory};
-use super::way::Way;
-use super::{Error, Injected, Options, Refusal, checks, seccomp};
+use super::way::{self, Way};
+use super::{Error, Injected, Options, Refusal, checks};
 use crate::event::Pid;
 use crate::identity::{self, Process};
 use crate::maps;
@@ -76,22 +78,33 @@ impl<'a, D: Door> Steps<'a, D> {
         // What was found in a process that is no more, or in a program that was replaced meanwhile, says nothing.
         self.is_still_itself()?;
         let runtime = runtime.map_err(|error| self.unless_replaced(error, &files))?;
-        self.cupti_is_safe(&files)?;
+        let companion = self.companion(&files)?;
         let layout = Layout::after(library.len() as u64);
-        let file = if checked.has_memory_files {
-            match self.hand_over(&runtime, layout, &Way::Memory) {
-                Err(error) if error.forbids_memory_files() => self.hand_over_on_disk(&runtime, layout),
+        let names = if companion.is_some() { [way::SHIM, way::COMPANION].as_slice() } else { &[way::SHIM] };
+        let files = if checked.has_memory_files {
+            match self.hand_over(&runtime, layout, names.iter().map(|name| Ok(Way::Memory(name)))) {
+                Err(error) if error.forbids_memory_files() => self.hand_over_on_disk(&runtime, layout, names),
                 outcome => outcome,
             }
         } else {
-            self.hand_over_on_disk(&runtime, layout)
+            self.hand_over_on_disk(&runtime, layout, names)
         }?;
-        if let Err(source) = file.write_all_at(library, 0) {
-            layout.order(&file, Order::Leave, pid)?;
+        let Some(file) = files.first() else { return Err(Error::Gone { pid }) };
+        let contents = [Some(library), companion.as_deref()];
+        let written = files
+            .iter()
+            .zip(contents.into_iter().flatten())
+            .try_for_each(|(file, bytes)| file.write_all_at(bytes, 0));
+        if let Err(source) = written {
+            layout.order(file, Order::Leave, pid)?;
             return Err(Error::Memory { pid, what: "write the shim into its file", source });
         }
-        layout.order(&file, Order::Load, pid)?;
-        self.await_thread(&file, layout).map(|()| self.told)
+        layout.order(file, Order::Load, pid)?;
+        let has_companion = self.await_thread(file, layout)?;
+        if companion.is_some() && !has_companion {
+            tracing::warn!(pid = pid.0, "the process's dynamic linker refused the agent's copy of libcupti");
+        }
+        Ok(self.told)
     }
 
     /// The error, unless the process runs another program by now. One that has just begun has no dynamic linker for a moment,
@@ -110,34 +123,70 @@ impl<'a, D: Door> Steps<'a, D> {
         }
     }
 
-    /// Whether CUPTI can be switched on in a process that may have CUDA graphs already.
-    fn cupti_is_safe(&self, files: &[Mapped]) -> Result<(), Error> {
+    /// The libcupti that the shim is to have, where the process has none and the agent carries one. Refused is one that cannot
+    /// be switched on where there are CUDA graphs already.
+    fn companion(&self, files: &[Mapped]) -> Result<Option<Vec<u8>>, Error> {
         let pid = self.process.pid;
-        match Cuda::of(files).candidates(pid).into_iter().next() {
-            Some(cupti) if cupti.is_before_12_6 == Some(true) && !self.options.force => {
+        let cuda = Cuda::of(files);
+        match (cuda.candidates(pid).into_iter().next(), &self.options.cupti_folder) {
+            (Some(cupti), _) if cupti.is_before_12_6 == Some(true) && !self.options.force => {
                 let refusal = Refusal::GraphsUnsafe { library: cupti.path.display().to_string() };
                 Err(Error::Refused { pid, refusal })
             }
-            _ => Ok(()),
+            (None, Some(folder)) => Ok(self.carried(&cuda, folder)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The agent's copy; without one the shim says that it found none, so that is no reason to stop here.
+    fn carried(&self, cuda: &Cuda, folder: &Path) -> Option<Vec<u8>> {
+        let pid = self.process.pid.0;
+        match cupti::carried(cuda, folder, native()) {
+            Ok(carried) => match std::fs::read(&carried.path) {
+                Ok(bytes) => {
+                    tracing::info!(pid, path = %carried.path.display(), release = %carried.release, "the process has no libcupti, and gets this one");
+                    Some(bytes)
+                }
+                Err(error) => {
+                    tracing::warn!(pid, path = %carried.path.display(), %error, "the agent's copy of libcupti cannot be read");
+                    None
+                }
+            },
+            Err(reason) => {
+                tracing::warn!(pid, %reason, "the process has no libcupti, and the agent none for it");
+                None
+            }
         }
     }
 
     /// The same with files in the process's root, where it may not execute memory files.
-    fn hand_over_on_disk(&mut self, runtime: &Runtime, layout: Layout) -> Result<File, Error> {
-        let way = Way::on_disk(self.process)?;
-        self.hand_over(runtime, layout, &way)
+    fn hand_over_on_disk(
+        &mut self,
+        runtime: &Runtime,
+        layout: Layout,
+        names: &[&'static str],
+    ) -> Result<Vec<File>, Error> {
+        let process = self.process;
+        self.hand_over(runtime, layout, names.iter().map(|name| Way::on_disk(process, name)))
     }
 
     /// Has the process open the files and make the thread that does the rest: the only moment at which a thread is stopped.
-    fn hand_over(&mut self, runtime: &Runtime, layout: Layout, way: &Way) -> Result<File, Error> {
+    fn hand_over(
+        &mut self,
+        runtime: &Runtime,
+        layout: Layout,
+        ways: impl Iterator<Item = Result<Way, Error>>,
+    ) -> Result<Vec<File>, Error> {
         let pid = self.process.pid;
         let (has_seccomp, force) = (self.has_seccomp, self.options.force);
+        let ways: Vec<Way> = ways.collect::<Result<_, _>>()?;
+        let by = if matches!(ways.first(), Some(Way::Disk(_))) { By::File } else { By::MemoryFile };
         self.with_thread(runtime, |held| {
             if has_seccomp {
-                seccomp_is_no_obstacle(held, pid, force)?;
+                seccomp_is_no_obstacle(held, pid, by, force)?;
             }
             let mut loan = Loan::new(held, pid);
-            let outcome = loan.hand_over(runtime, layout, way);
+            let outcome = loan.hand_over(runtime, layout, &ways);
             if outcome.is_err() {
                 loan.undo();
             }
@@ -195,8 +244,8 @@ impl<'a, D: Door> Steps<'a, D> {
         }
     }
 
-    /// Waits until the new thread has done its work.
-    fn await_thread(&self, file: &File, layout: Layout) -> Result<(), Error> {
+    /// Waits until the new thread has done its work; says whether the companion is loaded.
+    fn await_thread(&self, file: &File, layout: Layout) -> Result<bool, Error> {
         let pid = self.process.pid;
         let started = Instant::now();
         loop {
@@ -207,7 +256,7 @@ impl<'a, D: Door> Steps<'a, D> {
                 source,
             })?;
             match mailbox.progress() {
-                Some(Progress::Done) => return Ok(()),
+                Some(Progress::Done) => return Ok(mailbox.has_companion != 0),
                 Some(Progress::Refused) => return Err(Error::Linker { pid, message: mailbox.message() }),
                 Some(Progress::Left) => return Err(Error::Late { pid }),
                 _ => {}
@@ -254,9 +303,14 @@ impl Layout {
 }
 
 /// Whether the filters of the process let pass what is about to be done in it.
-fn seccomp_is_no_obstacle<D: Door>(held: &Borrowed<'_, D>, pid: Pid, force: bool) -> Result<(), Error> {
+fn seccomp_is_no_obstacle<D: Door>(
+    held: &Borrowed<'_, D>,
+    pid: Pid,
+    by: By,
+    force: bool,
+) -> Result<(), Error> {
     let refusal = match held.seccomp_filters()? {
-        Some(filters) => seccomp::first_denied(&filters, seccomp::By::MemoryFile, force).map(Refusal::from),
+        Some(filters) => seccomp::first_denied(&filters, by, force).map(Refusal::from),
         None if force => None,
         None => Some(Refusal::SeccompUnknown),
     };

@@ -23,8 +23,10 @@ use super::held::Held;
 use crate::event::Pid;
 use crate::identity::Process;
 
-/// Name of the memory file, by which the shim is known in `/proc/PID/maps`.
-pub const FILE_NAME: &str = "libgpu_agent_cupti.so";
+/// Name of the shim's file, by which it is known in `/proc/PID/maps`, and of its companion's.
+pub const SHIM: &str = "libgpu_agent_cupti.so";
+/// See [`SHIM`].
+pub const COMPANION: &str = "libcupti.so";
 /// Where a file is put in a process's root, the first that takes it.
 const FOLDERS: [&str; 4] = ["/tmp", "/dev/shm", "/var/tmp", "/run"];
 /// `linux/memfd.h`; `MFD_EXEC` is unknown before Linux 6.3, and memory files are executable there anyway.
@@ -36,8 +38,8 @@ pub const MEMFD_CREATE: &str = "make a memory file (memfd_create)";
 /// See the module.
 #[derive(Debug)]
 pub enum Way {
-    /// A memory file.
-    Memory,
+    /// A memory file of this name.
+    Memory(&'static str),
     /// A file in the process's root.
     Disk(Named),
 }
@@ -54,11 +56,11 @@ pub struct Named {
 }
 
 impl Way {
-    /// A file in the root of `process` that nobody but its user can change.
-    pub fn on_disk(process: &Process) -> Result<Self, Error> {
+    /// A file in the root of `process`, with a name that begins so, that nobody but its user can change.
+    pub fn on_disk(process: &Process, name: &str) -> Result<Self, Error> {
         let mut tried = Vec::new();
         for folder in FOLDERS {
-            match Named::in_folder(process, folder) {
+            match Named::in_folder(process, folder, name) {
                 Ok(named) => return Ok(Self::Disk(named)),
                 Err(error) => tried.push(format!("{folder}: {error}")),
             }
@@ -69,7 +71,7 @@ impl Way {
     /// Has the thread open it.
     pub fn open<D: Door>(&self, held: &mut Held<'_, D, Native>, pid: Pid) -> Result<(u32, File), Error> {
         let descriptor = match self {
-            Self::Memory => memory_file(held)?,
+            Self::Memory(name) => memory_file(held, name)?,
             Self::Disk(named) => named.open(held)?,
         } as u32;
         let opened = held.descriptor(descriptor).and_then(|file| {
@@ -88,14 +90,14 @@ impl Way {
     fn is(&self, file: &File) -> io::Result<bool> {
         let found = file.metadata()?;
         Ok(match self {
-            Self::Memory => true,
+            Self::Memory(_) => true,
             Self::Disk(named) => (found.dev(), found.ino()) == named.identity,
         })
     }
 }
 
-fn memory_file<D: Door>(held: &mut Held<'_, D, Native>) -> Result<u64, Error> {
-    let name = held.put(format!("{FILE_NAME}\0").as_bytes())?;
+fn memory_file<D: Door>(held: &mut Held<'_, D, Native>, name: &str) -> Result<u64, Error> {
+    let name = held.put(format!("{name}\0").as_bytes())?;
     let mut create =
         |flags| held.syscall(MEMFD_CREATE, Native::NUMBERS.memfd_create, [name, flags, 0, 0, 0, 0]);
     match create(MFD_CLOEXEC | MFD_EXEC) {
@@ -105,7 +107,7 @@ fn memory_file<D: Door>(held: &mut Held<'_, D, Native>) -> Result<u64, Error> {
 }
 
 impl Named {
-    fn in_folder(process: &Process, folder: &str) -> io::Result<Self> {
+    fn in_folder(process: &Process, folder: &str, name: &str) -> io::Result<Self> {
         let root =
             open(process.path("root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
@@ -114,7 +116,7 @@ impl Named {
         if fstatvfs(&found)?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
             return Err(io::Error::other("mounted noexec"));
         }
-        let name = OsString::from(format!("{FILE_NAME}.{}.{}", std::process::id(), mono_ns()));
+        let name = OsString::from(format!("{name}.{}.{}", std::process::id(), mono_ns()));
         let create = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&found, &name, create, Mode::RUSR | Mode::WUSR)?;
         let status = fstat(&file)?;
