@@ -20,6 +20,8 @@
 )]
 
 pub mod agent;
+pub mod bare;
+pub mod cudarc;
 pub mod engine;
 pub mod entry_points;
 pub mod ground_truth;

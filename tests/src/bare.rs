@@ -1,0 +1,179 @@
+//! Programs that were started without us, and take orders.
+//!
+//! Enters: which one, orders. Leaves: how it is started on this host, answers. Refuses: to put anything of the agent into
+//! its environment; another answer than the expected one.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::process::{Finished, Running};
+use crate::workload::{self, Start};
+use crate::{cudarc, programs};
+
+/// The kernel that all but the workload and cudarc's example launch.
+pub const KERNEL: &str = "attached_late";
+
+/// A program as it is on this host.
+#[derive(Debug, Clone)]
+pub struct Bare {
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments; files among them are relative to the folder.
+    pub arguments: Vec<OsString>,
+    /// Where it is started.
+    pub folder: PathBuf,
+    /// Files in there that it reads.
+    pub reads: Vec<PathBuf>,
+    /// Folders that its interpreter reads, at the same place wherever it runs.
+    pub runtime: Vec<PathBuf>,
+}
+
+impl Bare {
+    fn new(program: PathBuf) -> Self {
+        let folder = sources();
+        Self { program, arguments: Vec::new(), folder, reads: Vec::new(), runtime: Vec::new() }
+    }
+
+    /// The bundled workload, which takes the order `go` once, and reports at its end.
+    #[must_use]
+    pub fn workload(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().chain(&["--wait-stdin"]).map(Into::into).collect();
+        Self { arguments, ..Self::new(programs::program("gpu-agent-workload")) }
+    }
+
+    /// A C program on the driver API. Takes `launch N`.
+    #[must_use]
+    pub fn c() -> Self {
+        static COMPILED: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+        let (_, program) = COMPILED.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let program = folder.path().join("program");
+            let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+            let mut command = Command::new(compiler);
+            command.args(["-O1", "-Wall", "-Werror", "-o"]).arg(&program).arg(sources().join("program.c"));
+            command.arg("-L").arg(programs::simulator()).arg("-l:libcuda.so.1");
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+            (folder, program)
+        });
+        Self::new(program.clone())
+    }
+
+    /// One of cudarc's examples, in a program that runs it as often as it is told to: `launch N`. `None`, after saying
+    /// why, where it cannot be built.
+    #[must_use]
+    pub fn cudarc() -> Option<Self> {
+        let program = cudarc::orders()?;
+        let reads = vec!["examples/sin.ptx".into()];
+        Some(Self { folder: cudarc::package().to_owned(), reads, ..Self::new(program) })
+    }
+
+    /// A Python program that loads CUDA when it is told to: `load`. Takes `launch N`. `None`, after saying why, where there
+    /// is no Python.
+    #[must_use]
+    pub fn python() -> Option<Self> {
+        const QUESTION: &str = "import sys, sysconfig as s\n\
+            print(sys._base_executable, *{s.get_path(p, vars={'base': sys.base_prefix, 'platbase': sys.base_exec_prefix}) \
+            for p in ('stdlib', 'platstdlib')}, sep='\\n')";
+        let answer = Command::new(programs::python()?).args(["-c", QUESTION]).output().unwrap();
+        let answer = String::from_utf8(answer.stdout).unwrap();
+        let mut paths = answer.lines().map(|line| std::fs::canonicalize(line).unwrap());
+        let program = paths.next().unwrap();
+        let reads = vec!["later.py".into()];
+        let arguments = vec!["later.py".into()];
+        Some(Self { arguments, reads, runtime: paths.collect(), ..Self::new(program) })
+    }
+
+    /// How it is started on this host, on a device that `simulator` sets up.
+    #[must_use]
+    pub fn command(&self, simulator: &str) -> Command {
+        let mut command = Start::new(simulator).command(&self.program);
+        command.args(&self.arguments).current_dir(&self.folder);
+        command
+    }
+}
+
+/// Where the sources of these programs are.
+fn sources() -> PathBuf {
+    programs::repository().join("tests/fixtures/bare").canonicalize().unwrap()
+}
+
+/// The sources' file of this name.
+#[must_use]
+pub fn source(name: &str) -> PathBuf {
+    sources().join(Path::new(name))
+}
+
+/// A running program; killed when dropped.
+#[derive(Debug)]
+pub struct Program {
+    process: Running,
+    pid: u32,
+    /// How much of its output has been looked at.
+    read: usize,
+}
+
+impl Program {
+    /// Starts `command`, and waits until it is ready.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        let process = Running::start(command);
+        let pid = process.pid();
+        let mut program = Self { process, pid, read: 0 };
+        program.until_said("ready");
+        program
+    }
+
+    /// The same, where what was started is not the program but holds it.
+    #[must_use]
+    pub fn known_as(mut self, pid: u32) -> Self {
+        self.pid = pid;
+        self
+    }
+
+    /// Its pid on this host.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Gives an order, and waits for this answer. What else it prints meanwhile is its own business.
+    pub fn order(&mut self, order: &str, answer: &str) {
+        self.process.say(&format!("{order}\n"));
+        self.until_said(answer);
+    }
+
+    /// `count` launches of its kernel.
+    pub fn launch(&mut self, count: u64) {
+        self.order(&format!("launch {count}"), &format!("launched {count}"));
+    }
+
+    /// Lets the workload work; its report.
+    pub fn work(mut self) -> Value {
+        self.process.tell("go\n");
+        workload::report(&self.process.finish())
+    }
+
+    /// Lets it end, which must be a good end.
+    pub fn end(self) -> Finished {
+        let finished = self.process.finish();
+        assert!(finished.status.success(), "{}\n-- stderr\n{}", finished.status, finished.stderr);
+        finished
+    }
+
+    fn until_said(&mut self, answer: &str) {
+        let read = self.read;
+        self.read = self.process.until(answer, |process| {
+            let said = process.stdout();
+            let mut end = read;
+            said.get(read..)?.split_inclusive('\n').find_map(|line| {
+                end += line.len();
+                (line.trim_end() == answer).then_some(end)
+            })
+        });
+    }
+}
