@@ -10,9 +10,10 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use crate::cudarc::{self, successful};
 use crate::process::{Finished, Running};
+use crate::programs;
 use crate::workload::{self, Start};
-use crate::{cudarc, programs};
 
 /// The kernel that all but the workload and cudarc's example launch.
 pub const KERNEL: &str = "attached_late";
@@ -30,19 +31,23 @@ pub struct Bare {
     pub reads: Vec<PathBuf>,
     /// Folders that its interpreter reads, at the same place wherever it runs.
     pub runtime: Vec<PathBuf>,
+    /// Files that its interpreter loads as libraries.
+    pub loads: Vec<PathBuf>,
 }
 
 impl Bare {
     fn new(program: PathBuf) -> Self {
-        let folder = sources();
-        Self { program, arguments: Vec::new(), folder, reads: Vec::new(), runtime: Vec::new() }
+        let (arguments, folder, reads) = (Vec::new(), sources(), Vec::new());
+        Self { program, arguments, folder, reads, runtime: Vec::new(), loads: Vec::new() }
     }
 
     /// The bundled workload, which takes the order `go` once, and reports at its end.
     #[must_use]
     pub fn workload(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().chain(&["--wait-stdin"]).map(Into::into).collect();
-        Self { arguments, ..Self::new(programs::program("gpu-agent-workload")) }
+        // Its kernels lie beside it.
+        let (folder, reads) = (programs::folder().to_owned(), vec!["libgpu_agent_kernels.so".into()]);
+        Self { arguments, folder, reads, ..Self::new(programs::program("gpu-agent-workload")) }
     }
 
     /// A C program on the driver API. Takes `launch N`.
@@ -76,16 +81,16 @@ impl Bare {
     /// is no Python.
     #[must_use]
     pub fn python() -> Option<Self> {
-        const QUESTION: &str = "import sys, sysconfig as s\n\
-            print(sys._base_executable, *{s.get_path(p, vars={'base': sys.base_prefix, 'platbase': sys.base_exec_prefix}) \
-            for p in ('stdlib', 'platstdlib')}, sep='\\n')";
-        let answer = Command::new(programs::python()?).args(["-c", QUESTION]).output().unwrap();
+        const QUESTION: &str =
+            "import sys, _ctypes, os; print(sys._base_executable, os.__file__, _ctypes.__file__, sep='\\n')";
+        let answer = successful(Command::new(programs::python()?).args(["-c", QUESTION]).output().unwrap());
         let answer = String::from_utf8(answer.stdout).unwrap();
-        let mut paths = answer.lines().map(|line| std::fs::canonicalize(line).unwrap());
-        let program = paths.next().unwrap();
-        let reads = vec!["later.py".into()];
-        let arguments = vec!["later.py".into()];
-        Some(Self { arguments, reads, runtime: paths.collect(), ..Self::new(program) })
+        let paths: Vec<_> = answer.lines().map(|line| std::fs::canonicalize(line).unwrap()).collect();
+        let [program, os, ctypes] = <[PathBuf; 3]>::try_from(paths).unwrap();
+        // `os` is in the standard library, and so is all the rest.
+        let runtime = vec![os.parent().unwrap().to_owned()];
+        let (arguments, reads) = (vec!["later.py".into()], vec!["later.py".into()]);
+        Some(Self { arguments, reads, runtime, loads: vec![ctypes], ..Self::new(program) })
     }
 
     /// How it is started on this host, on a device that `simulator` sets up.
