@@ -4,9 +4,8 @@
 //! its environment; another answer than the expected one.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -37,7 +36,7 @@ pub struct Bare {
 
 impl Bare {
     fn new(program: PathBuf) -> Self {
-        let (arguments, folder, reads) = (Vec::new(), sources(), Vec::new());
+        let (arguments, folder, reads) = (Vec::new(), source(""), Vec::new());
         Self { program, arguments, folder, reads, runtime: Vec::new(), loads: Vec::new() }
     }
 
@@ -53,19 +52,16 @@ impl Bare {
     /// A C program on the driver API. Takes `launch N`.
     #[must_use]
     pub fn c() -> Self {
-        static COMPILED: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-        let (_, program) = COMPILED.get_or_init(|| {
-            let folder = tempfile::tempdir().unwrap();
-            let program = folder.path().join("program");
-            let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-            let mut command = Command::new(compiler);
-            command.args(["-O1", "-Wall", "-Werror", "-o"]).arg(&program).arg(sources().join("program.c"));
-            command.arg("-L").arg(programs::simulator()).arg("-l:libcuda.so.1");
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-            (folder, program)
-        });
-        Self::new(program.clone())
+        let program = programs::folder().join("gpu-agent-bare-c");
+        // Tests of several processes come here at once, and may be running the one that is there.
+        let fresh = program.with_extension(std::process::id().to_string());
+        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let mut command = Command::new(compiler);
+        command.args(["-O1", "-Wall", "-Werror", "-o"]).arg(&fresh).arg(source("program.c"));
+        command.arg("-L").arg(programs::simulator()).arg("-l:libcuda.so.1");
+        let _ = successful(command.output().unwrap());
+        std::fs::rename(fresh, &program).unwrap();
+        Self::new(program)
     }
 
     /// One of cudarc's examples, in a program that runs it as often as it is told to: `launch N`. `None`, after saying
@@ -102,15 +98,10 @@ impl Bare {
     }
 }
 
-/// Where the sources of these programs are.
-fn sources() -> PathBuf {
-    programs::repository().join("tests/fixtures/bare").canonicalize().unwrap()
-}
-
-/// The sources' file of this name.
+/// The source of this name, of one of these programs; the folder of all of them for an empty one.
 #[must_use]
 pub fn source(name: &str) -> PathBuf {
-    sources().join(Path::new(name))
+    programs::repository().join("tests/fixtures/bare").canonicalize().unwrap().join(name)
 }
 
 /// A running program; killed when dropped.

@@ -13,16 +13,16 @@ mod containers {
     pub(crate) mod runc;
 }
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use containers::containerd::Containerd;
 use containers::engine::{Container, Engine, is_usable};
 use containers::image::Image;
 use containers::podman::Podman;
 use containers::runc::{Runc, as_nobody, in_a_user_namespace};
-use gpu_agent_tests::agent::Left;
 use gpu_agent_tests::bare::{Bare, KERNEL, Program};
-use gpu_agent_tests::{Agent, GroundTruth, cudarc, json_log};
+use gpu_agent_tests::{Agent, GroundTruth, cudarc, json_log, programs};
 
 const ATTACH: [&str; 6] = ["--inject", "auto", "--mode", "kernels", "--flush-period-ms", "10"];
 
@@ -101,6 +101,35 @@ fn containers_of_runc_as_another_user_without_capabilities_are_measured_from_the
 fn containers_of_runc_in_user_namespaces_are_measured_from_the_host() {
     if is_usable("runc") {
         all_are_measured(&Runc(in_a_user_namespace), None);
+    }
+}
+
+/// The files of a C library that is not this host's; `None`, after saying why, where there is none to be had.
+fn other_c_library() -> Option<PathBuf> {
+    const NAME: &str = "usr/lib/x86_64-linux-gnu/libc.so.6";
+    let fetched =
+        Command::new(programs::repository().join("tests/tools/fetch-c-library.sh")).output().unwrap();
+    if !fetched.status.success() {
+        let said = String::from_utf8_lossy(&fetched.stderr);
+        println!("skipped: another C library: {}", said.lines().last().unwrap_or_default());
+        return None;
+    }
+    let folder = PathBuf::from(String::from_utf8(fetched.stdout).unwrap().trim());
+    if std::fs::read(folder.join(NAME)).unwrap()
+        == std::fs::read(Path::new("/").join(NAME)).unwrap_or_default()
+    {
+        println!("skipped: another C library: this host has the one that is fetched");
+        return None;
+    }
+    Some(folder)
+}
+
+#[test]
+fn containers_with_another_c_library_than_the_hosts_are_measured_from_the_host() {
+    if is_usable("runc")
+        && let Some(c_library) = other_c_library()
+    {
+        all_are_measured(&Runc(|_| {}), Some(&c_library));
     }
 }
 

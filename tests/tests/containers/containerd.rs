@@ -36,8 +36,8 @@ impl Containerd {
     fn command(&self) -> Command {
         let mut command = Command::new("ctr");
         command.arg("--address").arg(self.folder.path().join("socket"));
-        // Folders and sockets that containerd keeps elsewhere carry this name.
-        command.arg("--namespace").arg(format!("gpu-agent-test-{}", std::process::id()));
+        // Folders that containerd keeps elsewhere carry this name.
+        command.args(["--namespace", "gpu-agent-tests"]);
         command
     }
 }
@@ -47,7 +47,7 @@ impl Engine for Containerd {
         let mut command = self.command();
         command.args(["run", "--rm", "--rootfs", "--read-only", "--seccomp", "--cwd", FOLDER]);
         command.arg("--fifo-dir").arg(image.beside("fifos"));
-        command.arg("--cgroup").arg(format!("/kubepods/besteffort/pod{}/{name}", std::process::id()));
+        command.arg("--cgroup").arg(format!("/kubepods/besteffort/pod-of-gpu-agent-tests/{name}"));
         command.arg("--env").arg(format!("LD_LIBRARY_PATH={CUDA}"));
         command.arg("--env").arg(format!("GPU_AGENT_CUDA_SIM={SIMULATOR}"));
         command.arg(image.root()).arg(name).args(&image.line);
