@@ -52,12 +52,25 @@ impl Bare {
     /// A C program on the driver API. Takes `launch N`.
     #[must_use]
     pub fn c() -> Self {
-        let program = programs::folder().join("gpu-agent-bare-c");
+        Self::compiled("program")
+    }
+
+    /// A C program whose threads do everything at once. Takes `launch N`, and reports at its end.
+    #[must_use]
+    pub fn storm() -> Self {
+        Self::compiled("storm")
+    }
+
+    fn compiled(name: &str) -> Self {
+        let program = programs::folder().join(format!("gpu-agent-bare-{name}"));
         // Tests of several processes come here at once, and may be running the one that is there.
         let fresh = program.with_extension(std::process::id().to_string());
         let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
         let mut command = Command::new(compiler);
-        command.args(["-O1", "-Wall", "-Werror", "-o"]).arg(&fresh).arg(source("program.c"));
+        command
+            .args(["-O1", "-Wall", "-Werror", "-pthread", "-o"])
+            .arg(&fresh)
+            .arg(source(&format!("{name}.c")));
         command.arg("-L").arg(programs::simulator()).arg("-l:libcuda.so.1");
         let _ = successful(command.output().unwrap());
         std::fs::rename(fresh, &program).unwrap();
