@@ -27,6 +27,12 @@ pub enum Error {
     /// A target.
     #[error(transparent)]
     Attach(#[from] source::cupti::AttachError),
+    /// No target at all.
+    #[error("none of the {pids} processes could be attached to; the reasons are above")]
+    NoneAttached {
+        /// How many there were.
+        pids: usize,
+    },
     /// The shim cannot be loaded into a target.
     #[error(transparent)]
     Inject(#[from] inject::Error),
@@ -97,7 +103,7 @@ impl Error {
     pub fn has_no_ring(&self) -> bool {
         match self {
             Self::Attach(error) | Self::Pipeline(pipeline::Error::Attach(error)) => error.has_no_ring(),
-            Self::Inject(_) => true,
+            Self::Inject(_) | Self::NoShim { .. } => true,
             _ => false,
         }
     }
