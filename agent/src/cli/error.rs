@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::terminal::plain;
 use crate::{bench, config, export, inject, pipeline, source};
 
 /// Why a command failed.
@@ -95,6 +96,16 @@ impl Error {
             Self::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Start { .. } => 126,
             _ => 2,
+        }
+    }
+
+    /// The message for a terminal. That about a configuration file has its lines in it; any other is one line, whatever a
+    /// process calls itself.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Config(_) | Self::Probes(_) => self.to_string(),
+            _ => plain(&self.to_string()).into_owned(),
         }
     }
 

@@ -67,7 +67,7 @@ pub(super) fn find(pid: Pid, loading: &Loading) -> Result<Opened, Error> {
     let injected = inject::inject_locked(&lock, &process, &shim, options)?;
     info!(
         pid = pid.0,
-        executable = %process.executable,
+        executable = &*process.executable,
         stopped_us = injected.stopped.as_micros() as u64,
         stops = injected.stops,
         total_ms = injected.total.as_millis() as u64,
