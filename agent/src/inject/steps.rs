@@ -8,6 +8,7 @@ use std::io;
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use zerocopy::{FromZeros, IntoBytes};
@@ -30,9 +31,15 @@ use crate::symbols::process::{self, Mapped};
 
 /// Time between two looks for a thread at rest, or into the mailbox.
 const NAP: Duration = Duration::from_micros(500);
+/// The longest, once a process has kept us waiting.
+const LONGEST_NAP: Duration = Duration::from_millis(8);
 
 /// How long a program may take from its exec to its dynamic linker.
 const START: Duration = Duration::from_millis(20);
+
+/// Who may look for a thread and hold it: one injection of this agent at a time. Each waits for its process at the highest
+/// priority, and two would keep the processors from the threads that they wait for.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// One injection under way.
 #[derive(Debug)]
@@ -200,7 +207,7 @@ impl<'a, D: Door> Steps<'a, D> {
         runtime: &Runtime,
         work: impl FnOnce(&mut Borrowed<'a, D>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut held = self.borrow_thread(runtime)?;
+        let (_turn, mut held) = self.borrow_thread(runtime)?;
         let outcome = self.is_still_itself().and_then(|()| work(&mut held));
         let released = held.release();
         self.told.stops += 1;
@@ -209,14 +216,16 @@ impl<'a, D: Door> Steps<'a, D> {
         released.map(|_| outcome)
     }
 
-    fn borrow_thread(&self, runtime: &Runtime) -> Result<Borrowed<'a, D>, Error> {
+    fn borrow_thread(&self, runtime: &Runtime) -> Result<(MutexGuard<'static, ()>, Borrowed<'a, D>), Error> {
         let pid = self.process.pid;
         let started = Instant::now();
+        let mut nap = NAP;
         loop {
+            let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
             let memory = Memory { anonymous: anonymous(pid)?, forbidden: runtime.forbidden.clone() };
             for candidate in threads::candidates::<D, Native>(self.door, pid, &memory)? {
                 match self.stop(candidate, runtime) {
-                    Ok(Some(held)) => return Ok(held),
+                    Ok(Some(held)) => return Ok((turn, held)),
                     // It has left its call, or ended; another may do.
                     Ok(None) => {}
                     Err(Error::Gone { .. }) if !self.process.has_ended() => {}
@@ -228,7 +237,9 @@ impl<'a, D: Door> Steps<'a, D> {
             if waited > self.options.timeout {
                 return Err(Error::NoThreadAtRest { pid, waited });
             }
-            std::thread::sleep(NAP);
+            drop(turn);
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(LONGEST_NAP);
         }
     }
 
