@@ -4,6 +4,8 @@
 //! a look is enough.
 
 /// Bits of `CapEff`, from `linux/capability.h`.
+const DAC_OVERRIDE: u32 = 1;
+const DAC_READ_SEARCH: u32 = 2;
 const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
 const PERFMON: u32 = 38;
@@ -15,6 +17,9 @@ const CHECKPOINT_RESTORE: u32 = 40;
 pub struct Capabilities {
     /// Reading the memory maps of other users' processes (`CAP_SYS_PTRACE`).
     pub sys_ptrace: bool,
+    /// Reading what Linux shows of a process to its user alone, such as its descriptors (`CAP_DAC_READ_SEARCH` or
+    /// `CAP_DAC_OVERRIDE`).
+    pub dac_read_search: bool,
     /// Opening files through `/proc/PID/map_files` (`CAP_CHECKPOINT_RESTORE`, from Linux 5.9, or `CAP_SYS_ADMIN`).
     pub map_files: bool,
     /// Loading BPF programs and creating maps (`CAP_BPF`, from Linux 5.8, or `CAP_SYS_ADMIN`).
@@ -37,20 +42,43 @@ impl Capabilities {
         let has = |bit: u32| bits & 1 << bit != 0;
         Self {
             sys_ptrace: has(SYS_PTRACE),
+            dac_read_search: has(DAC_READ_SEARCH) || has(DAC_OVERRIDE),
             map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN),
             bpf: has(BPF) || has(SYS_ADMIN),
             perfmon: has(PERFMON) || has(SYS_ADMIN),
         }
     }
 
-    /// What to give the agent so that it can attach to any process; empty if it has all of it.
+    /// What to give the agent so that it can attach to other users' processes; empty if it has all of it.
+    #[must_use]
+    pub fn missing_for_others(&self) -> &'static str {
+        match (self.sys_ptrace, self.dac_read_search) {
+            (true, true) => "",
+            (true, false) => "CAP_DAC_READ_SEARCH",
+            (false, true) => "CAP_SYS_PTRACE",
+            (false, false) => "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+        }
+    }
+
+    /// The same, and so that it can open files that the process maps but has no path or descriptor of any more.
     #[must_use]
     pub fn missing(&self) -> &'static str {
-        match (self.sys_ptrace, self.map_files) {
+        match (self.missing_for_others(), self.map_files) {
+            (missing, true) => missing,
+            ("", false) => "CAP_CHECKPOINT_RESTORE",
+            ("CAP_DAC_READ_SEARCH", false) => "CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE",
+            ("CAP_SYS_PTRACE", false) => "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+            (_, false) => "CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE",
+        }
+    }
+
+    /// What to give the agent so that it can open any file that a process of user `uid` maps; empty if it has all of it.
+    #[must_use]
+    pub fn missing_for_files_of(&self, uid: u32) -> &'static str {
+        match (uid == rustix::process::geteuid().as_raw(), self.map_files) {
             (true, true) => "",
             (true, false) => "CAP_CHECKPOINT_RESTORE",
-            (false, true) => "CAP_SYS_PTRACE",
-            (false, false) => "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+            (false, _) => self.missing(),
         }
     }
 
@@ -74,10 +102,14 @@ mod tests {
     fn roots_and_nobodys_capabilities_are_told_apart() {
         let of = |bits: &str| Capabilities::parse(&format!("Name:\tx\nCapEff:\t{bits}\n"));
         assert_eq!(of("000001ffffffffff").missing(), "");
-        assert_eq!(of("0000000000000000").missing(), "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE");
-        assert_eq!(of("0000000000080000").missing(), "CAP_CHECKPOINT_RESTORE");
-        assert_eq!(of("0000000000200000").missing(), "CAP_SYS_PTRACE", "CAP_SYS_ADMIN opens map_files too");
-        assert_eq!(of("nonsense").missing(), "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE");
+        assert_eq!(
+            of("0000000000000000").missing(),
+            "CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE"
+        );
+        assert_eq!(of("0000000000080004").missing(), "CAP_CHECKPOINT_RESTORE");
+        assert_eq!(of("0000000000200002").missing(), "CAP_SYS_PTRACE", "CAP_SYS_ADMIN opens map_files too");
+        assert_eq!(of("0000010000080000").missing(), "CAP_DAC_READ_SEARCH");
+        assert_eq!(of("nonsense").missing_for_others(), "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
     }
 
     #[test]

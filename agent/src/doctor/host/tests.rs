@@ -3,7 +3,8 @@
 use super::*;
 use crate::doctor::Verdict;
 
-const ALL: Capabilities = Capabilities { sys_ptrace: true, map_files: true, bpf: true, perfmon: true };
+const ALL: Capabilities =
+    Capabilities { sys_ptrace: true, dac_read_search: true, map_files: true, bpf: true, perfmon: true };
 
 /// What the line about `topic` says on a host with these files.
 fn verdict(topic: &str, capabilities: Capabilities, files: &[(&str, &str)]) -> (Verdict, String) {
