@@ -72,7 +72,7 @@ impl Bare {
             .arg(&fresh)
             .arg(source(&format!("{name}.c")));
         command.arg("-L").arg(programs::simulator()).arg("-l:libcuda.so.1");
-        let _ = successful(command.output().unwrap());
+        successful(command.output().unwrap());
         std::fs::rename(fresh, &program).unwrap();
         Self::new(program)
     }
