@@ -18,6 +18,8 @@ const SIMULATOR: &str = "compute=model,clock=virtual,kernel_us=2,quiet=on";
 /// Users that nobody is.
 const AGENT: u32 = 54_321;
 const OTHER: u32 = 54_322;
+/// Whom Kubernetes runs an agent as; what it may do is up to the list all the same.
+const ROOT: u32 = 0;
 
 /// Programs and libraries where every user can read them; a shell may not be able to enter where they are built.
 struct Place(tempfile::TempDir);
@@ -67,9 +69,9 @@ impl Place {
         Program::start(&mut command)
     }
 
-    /// What becomes of an agent that has only `capabilities`: it comes to say `success`, or says why not.
-    fn attach(&self, pid: u32, feature: &Feature, capabilities: &[&str]) -> Result<(), String> {
-        let mut command = self.command("gpu-agent", AGENT, capabilities);
+    /// What becomes of an agent of user `uid` that has only `capabilities`: it does what the feature is, or says why not.
+    fn attach(&self, pid: u32, feature: &Feature, uid: u32, capabilities: &[&str]) -> Result<(), String> {
+        let mut command = self.command("gpu-agent", uid, capabilities);
         command.args(["attach", "--pid", &pid.to_string(), "--listen", "127.0.0.1:0"]).args(feature.options);
         let mut agent = Running::start(&mut command);
         let started = Instant::now();
@@ -180,13 +182,13 @@ fn capabilities(cell: &str) -> Vec<&str> {
     if cell == "none" { Vec::new() } else { cell.split(", ").collect() }
 }
 
-/// Holds a cell to what Linux says.
-fn is_exact(place: &Place, feature: &Feature, uid: u32, listed: &[&str]) {
+/// Holds a cell to what Linux says, for an agent of user `agent` and a process of user `uid`.
+fn is_exact(place: &Place, feature: &Feature, (agent, uid): (u32, u32), listed: &[&str]) {
     let program = (feature.target)(place, uid);
-    let what = format!("{}, as user {AGENT} of {uid}", feature.name);
+    let what = format!("{}, as user {agent} of {uid}", feature.name);
     for &left_out in listed {
         let others: Vec<_> = listed.iter().copied().filter(|name| *name != left_out).collect();
-        let Err(said) = place.attach(program.pid(), feature, &others) else {
+        let Err(said) = place.attach(program.pid(), feature, agent, &others) else {
             panic!("{what}: works without {left_out}");
         };
         assert!(said.contains(left_out), "{what}: does not name {left_out}: {said}");
@@ -194,7 +196,7 @@ fn is_exact(place: &Place, feature: &Feature, uid: u32, listed: &[&str]) {
             assert!(!said.contains(other), "{what}: asks for {other}, which it has: {said}");
         }
     }
-    if let Err(said) = place.attach(program.pid(), feature, listed) {
+    if let Err(said) = place.attach(program.pid(), feature, agent, listed) {
         panic!("{what}: does not work with {listed:?}: {said}");
     }
 }
@@ -222,8 +224,9 @@ fn the_agent_needs_what_its_table_lists_and_nothing_else() {
         if feature.options == LOAD && matches!(yama.trim(), "1" | "2") {
             own.push("CAP_SYS_PTRACE");
         }
-        is_exact(&place, feature, AGENT, &own);
-        is_exact(&place, feature, OTHER, &capabilities(other));
+        is_exact(&place, feature, (AGENT, AGENT), &own);
+        is_exact(&place, feature, (AGENT, OTHER), &capabilities(other));
+        is_exact(&place, feature, (ROOT, OTHER), &capabilities(other));
     }
 }
 
