@@ -1,4 +1,5 @@
-//! What this process may do: the capabilities that attaching to other users' processes and loading BPF programs takes.
+//! What this process may do: the capabilities that attaching to other users' processes, loading the shim into them and loading
+//! BPF programs takes.
 //!
 //! Enters: `/proc/thread-self/status`. Leaves: yes or no by capability, and the words for a user. Refuses: to try things out:
 //! a look is enough.
@@ -17,9 +18,11 @@ const CHECKPOINT_RESTORE: u32 = 40;
 pub struct Capabilities {
     /// Reading the memory maps of other users' processes (`CAP_SYS_PTRACE`).
     pub sys_ptrace: bool,
-    /// Reading what Linux shows of a process to its user alone, such as its descriptors (`CAP_DAC_READ_SEARCH` or
-    /// `CAP_DAC_OVERRIDE`).
+    /// Reading what Linux shows of a process to its user alone, such as its descriptors and `/proc/PID/task/TID/syscall`
+    /// (`CAP_DAC_READ_SEARCH` or `CAP_DAC_OVERRIDE`).
     pub dac_read_search: bool,
+    /// Reading a seccomp filter (`CAP_SYS_ADMIN`).
+    pub sys_admin: bool,
     /// Opening files through `/proc/PID/map_files` (`CAP_CHECKPOINT_RESTORE`, from Linux 5.9, or `CAP_SYS_ADMIN`).
     pub map_files: bool,
     /// Loading BPF programs and creating maps (`CAP_BPF`, from Linux 5.8, or `CAP_SYS_ADMIN`).
@@ -43,6 +46,7 @@ impl Capabilities {
         Self {
             sys_ptrace: has(SYS_PTRACE),
             dac_read_search: has(DAC_READ_SEARCH) || has(DAC_OVERRIDE),
+            sys_admin: has(SYS_ADMIN),
             map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN),
             bpf: has(BPF) || has(SYS_ADMIN),
             perfmon: has(PERFMON) || has(SYS_ADMIN),
@@ -120,6 +124,16 @@ mod tests {
         assert_eq!(of("0000004000000000").missing_for_bpf(), "CAP_BPF");
         assert_eq!(of("000000c000000000").missing_for_bpf(), "");
         assert_eq!(of("0000000000200000").missing_for_bpf(), "", "CAP_SYS_ADMIN is both");
+    }
+
+    #[test]
+    fn what_other_users_processes_take_is_told_apart() {
+        let of = |bits: &str| Capabilities::parse(&format!("CapEff:\t{bits}\n"));
+        assert_eq!(of("0000000000000000").missing_for_others(), "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
+        assert_eq!(of("0000000000080000").missing_for_others(), "CAP_DAC_READ_SEARCH");
+        assert_eq!(of("0000000000000004").missing_for_others(), "CAP_SYS_PTRACE");
+        assert_eq!(of("0000000000080004").missing_for_others(), "");
+        assert!(of("0000000000200000").sys_admin && !of("0000000000080004").sys_admin);
     }
 
     #[test]

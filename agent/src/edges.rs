@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("maps", &[]),
     ("classes", &["demangle"]),
     ("health", &[]),
+    ("terminal", &[]),
     ("identity", &["event"]),
     ("decode", &["event"]),
     ("probes", &["event", "symbols"]),
@@ -23,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("capability", &[]),
     ("symbols", &["event", "demangle", "maps"]),
     ("inject", &["event", "identity", "capability", "maps", "symbols"]),
-    ("doctor", &["event", "identity", "capability", "inject", "source", "symbols"]),
+    ("doctor", &["event", "identity", "capability", "inject", "source", "symbols", "terminal"]),
     ("source", &["event", "identity", "capability", "classes", "decode", "inject", "maps", "probes"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
     ("export", &["event", "semconv", "clock", "classes", "aggregate", "config"]),

@@ -61,10 +61,17 @@ impl Bare {
         Self::compiled("storm")
     }
 
+    /// A C program that has the driver and does not use it, and in which no thread may be borrowed. Takes no orders.
+    #[must_use]
+    pub fn locked() -> Self {
+        Self::compiled("locked")
+    }
+
     fn compiled(name: &str) -> Self {
         let program = programs::folder().join(format!("gpu-agent-bare-{name}"));
         // Tests of several processes come here at once, and may be running the one that is there.
-        let fresh = program.with_extension(std::process::id().to_string());
+        let folder = tempfile::tempdir_in(programs::folder()).unwrap();
+        let fresh = folder.path().join(name);
         let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
         let mut command = Command::new(compiler);
         command

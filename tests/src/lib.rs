@@ -20,6 +20,7 @@
 )]
 
 pub mod agent;
+pub mod alone;
 pub mod bare;
 pub mod cudarc;
 pub mod engine;
@@ -35,6 +36,7 @@ pub mod prometheus;
 pub mod workload;
 
 pub use agent::Agent;
+pub use alone::alone;
 pub use ground_truth::GroundTruth;
 pub use observed::{Observed, Volume};
 pub use workload::Workload;

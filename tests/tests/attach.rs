@@ -89,27 +89,6 @@ fn a_python_program_that_loads_cuda_later_is_waited_for() {
 }
 
 #[test]
-fn all_processes_are_followed_those_that_run_and_those_that_come() {
-    let mut first = Program::start(&mut Bare::c().command(SIMULATOR));
-    // Other tests have CUDA processes of their own.
-    let mut agent = Agent::attach(&[], None, &[ATTACH.as_slice(), &["--all"]].concat());
-    let attached = |pid: u32| {
-        move |agent: &gpu_agent_tests::process::Running| {
-            agent.stderr().contains(&format!("target pid={pid} state=armed")).then_some(())
-        }
-    };
-    agent.process().until("the first is armed", attached(first.pid()));
-    let mut second = Program::start(&mut Bare::c().command(SIMULATOR));
-    agent.process().until("the second is armed", attached(second.pid()));
-    first.launch(20);
-    second.launch(30);
-    let left = agent.terminate();
-    assert_eq!((executions(&left, first.pid()), executions(&left, second.pid())), (20, 30));
-    first.end();
-    second.end();
-}
-
-#[test]
 fn a_process_is_let_go_by_one_command_and_lent_by_another() {
     let mut program = Program::start(&mut Bare::c().command(SIMULATOR));
     let pid = program.pid().to_string();

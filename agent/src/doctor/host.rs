@@ -34,6 +34,7 @@ impl Host {
             self.kernel(),
             self.btf(),
             self.attaching(),
+            self.loading(),
             self.probing(),
             self.lockdown(),
             self.yama(),
@@ -74,10 +75,28 @@ impl Host {
 
     fn attaching(&self) -> Line {
         match self.capabilities.missing() {
-            "" => Line::ok("attach", "this agent may look into and load the shim into any process"),
+            "" => Line::ok("attach", "this agent may look into any process"),
             missing => Line::degraded(
                 "attach",
                 format!("this agent lacks {missing}, so it can attach to processes of its own user at most"),
+                format!("run it as root, or give it {missing}"),
+            ),
+        }
+    }
+
+    fn loading(&self) -> Line {
+        match (self.capabilities.missing_for_others(), self.capabilities.sys_admin) {
+            ("", true) => Line::ok("loading", "this agent may load the shim into any process that runs"),
+            ("", false) => Line::degraded(
+                "loading",
+                "this agent lacks CAP_SYS_ADMIN, so it cannot read seccomp filters, and leaves processes alone that have one",
+                "run it as root, give it CAP_SYS_ADMIN, or use --inject force",
+            ),
+            (missing, _) => Line::degraded(
+                "loading",
+                format!(
+                    "this agent lacks {missing}, so it can load the shim into processes of its own user at most"
+                ),
                 format!("run it as root, or give it {missing}"),
             ),
         }

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use zerocopy::{FromZeros, IntoBytes};
@@ -29,6 +30,8 @@ pub const FILE_NAME: &str = "libgpu_agent_cupti.so";
 const STACK_BYTES: u64 = 128 << 10;
 /// Time between two looks for a thread at rest, or into the mailbox.
 const NAP: Duration = Duration::from_micros(500);
+/// The longest, once a process has kept us waiting.
+const LONGEST_NAP: Duration = Duration::from_millis(8);
 
 /// How long a program may take from its exec to its dynamic linker.
 const START: Duration = Duration::from_millis(20);
@@ -43,6 +46,10 @@ const PROT_EXEC: u64 = 4;
 const MAP_SHARED: u64 = 1;
 const MAP_PRIVATE: u64 = 2;
 const MAP_ANONYMOUS: u64 = 0x20;
+
+/// Who may look for a thread and hold it: one injection of this agent at a time. Each waits for its process at the highest
+/// priority, and two would keep the processors from the threads that they wait for.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// One injection under way.
 #[derive(Debug)]
@@ -211,7 +218,7 @@ impl<'a, D: Door> Steps<'a, D> {
         runtime: &Runtime,
         work: impl FnOnce(&mut Borrowed<'a, D>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut held = self.borrow_thread(runtime)?;
+        let (_turn, mut held) = self.borrow_thread(runtime)?;
         let outcome = self.is_still_itself().and_then(|()| work(&mut held));
         let released = held.release();
         self.told.stops += 1;
@@ -220,14 +227,16 @@ impl<'a, D: Door> Steps<'a, D> {
         released.map(|_| outcome)
     }
 
-    fn borrow_thread(&self, runtime: &Runtime) -> Result<Borrowed<'a, D>, Error> {
+    fn borrow_thread(&self, runtime: &Runtime) -> Result<(MutexGuard<'static, ()>, Borrowed<'a, D>), Error> {
         let pid = self.process.pid;
         let started = Instant::now();
+        let mut nap = NAP;
         loop {
+            let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
             let memory = Memory { anonymous: anonymous(pid)?, forbidden: runtime.forbidden.clone() };
             for candidate in threads::candidates::<D, Native>(self.door, pid, &memory)? {
                 match self.stop(candidate, runtime) {
-                    Ok(Some(held)) => return Ok(held),
+                    Ok(Some(held)) => return Ok((turn, held)),
                     // It has left its call, or ended; another may do.
                     Ok(None) => {}
                     Err(Error::Gone { .. }) if !self.process.has_ended() => {}
@@ -239,7 +248,9 @@ impl<'a, D: Door> Steps<'a, D> {
             if waited > self.options.timeout {
                 return Err(Error::NoThreadAtRest { pid, waited });
             }
-            std::thread::sleep(NAP);
+            drop(turn);
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(LONGEST_NAP);
         }
     }
 
