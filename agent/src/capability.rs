@@ -5,6 +5,7 @@
 //! a look is enough.
 
 /// Bits of `CapEff`, from `linux/capability.h`.
+const DAC_OVERRIDE: u32 = 1;
 const DAC_READ_SEARCH: u32 = 2;
 const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
@@ -17,8 +18,8 @@ const CHECKPOINT_RESTORE: u32 = 40;
 pub struct Capabilities {
     /// Reading the memory maps of other users' processes (`CAP_SYS_PTRACE`).
     pub sys_ptrace: bool,
-    /// Reading files of other users' processes that only their owner may read, such as `/proc/PID/task/TID/syscall`
-    /// (`CAP_DAC_READ_SEARCH`).
+    /// Reading what Linux shows of a process to its user alone, such as its descriptors and `/proc/PID/task/TID/syscall`
+    /// (`CAP_DAC_READ_SEARCH` or `CAP_DAC_OVERRIDE`).
     pub dac_read_search: bool,
     /// Reading a seccomp filter (`CAP_SYS_ADMIN`).
     pub sys_admin: bool,
@@ -44,7 +45,7 @@ impl Capabilities {
         let has = |bit: u32| bits & 1 << bit != 0;
         Self {
             sys_ptrace: has(SYS_PTRACE),
-            dac_read_search: has(DAC_READ_SEARCH),
+            dac_read_search: has(DAC_READ_SEARCH) || has(DAC_OVERRIDE),
             sys_admin: has(SYS_ADMIN),
             map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN),
             bpf: has(BPF) || has(SYS_ADMIN),
@@ -52,25 +53,36 @@ impl Capabilities {
         }
     }
 
-    /// What to give the agent so that it can attach to any process; empty if it has all of it.
+    /// What to give the agent so that it can attach to other users' processes; empty if it has all of it.
     #[must_use]
-    pub fn missing(&self) -> &'static str {
-        match (self.sys_ptrace, self.map_files) {
-            (true, true) => "",
-            (true, false) => "CAP_CHECKPOINT_RESTORE",
-            (false, true) => "CAP_SYS_PTRACE",
-            (false, false) => "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
-        }
-    }
-
-    /// What to give the agent so that it can load the shim into other users' processes; empty if it has all of it.
-    #[must_use]
-    pub fn missing_for_loading(&self) -> &'static str {
+    pub fn missing_for_others(&self) -> &'static str {
         match (self.sys_ptrace, self.dac_read_search) {
             (true, true) => "",
             (true, false) => "CAP_DAC_READ_SEARCH",
             (false, true) => "CAP_SYS_PTRACE",
             (false, false) => "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+        }
+    }
+
+    /// The same, and so that it can open files that the process maps but has no path or descriptor of any more.
+    #[must_use]
+    pub fn missing(&self) -> &'static str {
+        match (self.missing_for_others(), self.map_files) {
+            (missing, true) => missing,
+            ("", false) => "CAP_CHECKPOINT_RESTORE",
+            ("CAP_DAC_READ_SEARCH", false) => "CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE",
+            ("CAP_SYS_PTRACE", false) => "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+            (_, false) => "CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE",
+        }
+    }
+
+    /// What to give the agent so that it can open any file that a process of user `uid` maps; empty if it has all of it.
+    #[must_use]
+    pub fn missing_for_files_of(&self, uid: u32) -> &'static str {
+        match (uid == rustix::process::geteuid().as_raw(), self.map_files) {
+            (true, true) => "",
+            (true, false) => "CAP_CHECKPOINT_RESTORE",
+            (false, _) => self.missing(),
         }
     }
 
@@ -94,10 +106,14 @@ mod tests {
     fn roots_and_nobodys_capabilities_are_told_apart() {
         let of = |bits: &str| Capabilities::parse(&format!("Name:\tx\nCapEff:\t{bits}\n"));
         assert_eq!(of("000001ffffffffff").missing(), "");
-        assert_eq!(of("0000000000000000").missing(), "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE");
-        assert_eq!(of("0000000000080000").missing(), "CAP_CHECKPOINT_RESTORE");
-        assert_eq!(of("0000000000200000").missing(), "CAP_SYS_PTRACE", "CAP_SYS_ADMIN opens map_files too");
-        assert_eq!(of("nonsense").missing(), "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE");
+        assert_eq!(
+            of("0000000000000000").missing(),
+            "CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE"
+        );
+        assert_eq!(of("0000000000080004").missing(), "CAP_CHECKPOINT_RESTORE");
+        assert_eq!(of("0000000000200002").missing(), "CAP_SYS_PTRACE", "CAP_SYS_ADMIN opens map_files too");
+        assert_eq!(of("0000010000080000").missing(), "CAP_DAC_READ_SEARCH");
+        assert_eq!(of("nonsense").missing_for_others(), "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
     }
 
     #[test]
@@ -111,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn what_loading_the_shim_takes_is_told_apart() {
+    fn what_other_users_processes_take_is_told_apart() {
         let of = |bits: &str| Capabilities::parse(&format!("CapEff:\t{bits}\n"));
-        assert_eq!(of("0000000000000000").missing_for_loading(), "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
-        assert_eq!(of("0000000000080000").missing_for_loading(), "CAP_DAC_READ_SEARCH");
-        assert_eq!(of("0000000000000004").missing_for_loading(), "CAP_SYS_PTRACE");
-        assert_eq!(of("0000000000080004").missing_for_loading(), "");
+        assert_eq!(of("0000000000000000").missing_for_others(), "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
+        assert_eq!(of("0000000000080000").missing_for_others(), "CAP_DAC_READ_SEARCH");
+        assert_eq!(of("0000000000000004").missing_for_others(), "CAP_SYS_PTRACE");
+        assert_eq!(of("0000000000080004").missing_for_others(), "");
         assert!(of("0000000000200000").sys_admin && !of("0000000000080004").sys_admin);
     }
 

@@ -79,7 +79,7 @@ impl Bare {
             .arg(&fresh)
             .arg(source(&format!("{name}.c")));
         command.arg("-L").arg(programs::simulator()).arg("-l:libcuda.so.1");
-        let _ = successful(command.output().unwrap());
+        successful(command.output().unwrap());
         std::fs::rename(fresh, &program).unwrap();
         Self::new(program)
     }
@@ -97,13 +97,13 @@ impl Bare {
     /// is no Python.
     #[must_use]
     pub fn python() -> Option<Self> {
-        const QUESTION: &str =
-            "import sys, _ctypes, os; print(sys._base_executable, os.__file__, _ctypes.__file__, sep='\\n')";
+        const QUESTION: &str = "import sys, _ctypes, os; base = sys._base_executable; \
+            print(base, os.__file__, getattr(_ctypes, '__file__', base), sep='\\n')";
         let answer = successful(Command::new(programs::python()?).args(["-c", QUESTION]).output().unwrap());
         let answer = String::from_utf8(answer.stdout).unwrap();
         let paths: Vec<_> = answer.lines().map(|line| std::fs::canonicalize(line).unwrap()).collect();
         let [program, os, ctypes] = <[PathBuf; 3]>::try_from(paths).unwrap();
-        // `os` is in the standard library, and so is all the rest.
+        // `os` is in the standard library, and so is all the rest; `ctypes` is a library of its own, or in the interpreter.
         let runtime = vec![os.parent().unwrap().to_owned()];
         let (arguments, reads) = (vec!["later.py".into()], vec!["later.py".into()]);
         Some(Self { arguments, reads, runtime, loads: vec![ctypes], ..Self::new(program) })
@@ -114,6 +114,8 @@ impl Bare {
     pub fn command(&self, simulator: &str) -> Command {
         let mut command = Start::new(simulator).command(&self.program);
         command.args(&self.arguments).current_dir(&self.folder);
+        // Nor anything that the tests themselves were started with.
+        command.env_remove("LD_PRELOAD").env_remove("CUDA_INJECTION64_PATH");
         command
     }
 }

@@ -119,7 +119,6 @@ pub fn skip(why: &str) {
 }
 
 /// The output, if the command has succeeded.
-#[must_use]
 pub fn successful(output: Output) -> Output {
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     output

@@ -35,6 +35,7 @@ fn is_measured(
 ) {
     let (_container, program, id) = Container::start(engine, image);
     let pid = program.pid();
+    is_apart(pid);
     let mut agent = Agent::attach(&[pid], None, &[&ATTACH, options].concat());
     let (truth, program) = work(&mut agent, program);
     let left = if program.is_some() { agent.terminate() } else { agent.finish() };
@@ -47,6 +48,18 @@ fn is_measured(
         program.launch(5);
         program.end();
     }
+}
+
+/// The process shares neither files, nor pids, nor network with this one, and can write nowhere.
+fn is_apart(pid: u32) {
+    for namespace in ["mnt", "pid", "net"] {
+        let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
+        assert_ne!(of(&pid.to_string()), of("self"), "{namespace}");
+    }
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let written = std::fs::write(root.join("app/file"), "").unwrap_err();
+    assert_eq!(written.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    assert!(!root.join("tmp").exists());
 }
 
 fn launches(count: u64) -> GroundTruth {

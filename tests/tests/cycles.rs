@@ -77,7 +77,8 @@ fn until(target: &Target, state: ShimState) {
 /// Attaches, has the program launch, lets go; executions by kernel, and records that are counted as gone.
 fn cycle(program: &mut Program, classifier: &Arc<Classifier>) -> (BTreeMap<String, u64>, u64) {
     let opened = cupti::find(Pid(program.pid())).unwrap();
-    let lease = Lease { mode: Mode::Kernels, ..Lease::default() };
+    // Nobody renews it.
+    let lease = Lease { mode: Mode::Kernels, duration: process::PATIENCE, ..Lease::default() };
     let mut target = Target::attach(opened, lease, Arc::clone(classifier), false).unwrap();
     until(&target, ShimState::Armed);
     program.launch(LAUNCHES);

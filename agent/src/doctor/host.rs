@@ -86,7 +86,7 @@ impl Host {
     }
 
     fn loading(&self) -> Line {
-        match (self.capabilities.missing_for_loading(), self.capabilities.sys_admin) {
+        match (self.capabilities.missing_for_others(), self.capabilities.sys_admin) {
             ("", true) => Line::ok("loading", "this agent may load the shim into any process that runs"),
             ("", false) => Line::degraded(
                 "loading",

@@ -97,10 +97,11 @@ fn privileges(process: &Process, own: Capabilities, yama: u32) -> Option<Refusal
     match yama {
         scope @ 3.. => Some(Refusal::Yama { scope }),
         scope @ 1..=2 if !own.sys_ptrace => Some(Refusal::Yama { scope }),
-        _ if !own.sys_ptrace && process.uid != rustix::process::geteuid().as_raw() => {
-            Some(Refusal::Unprivileged)
-        }
-        _ => None,
+        _ if process.uid == rustix::process::geteuid().as_raw() => None,
+        _ => match own.missing_for_others() {
+            "" => None,
+            missing => Some(Refusal::Unprivileged { missing }),
+        },
     }
 }
 

@@ -207,9 +207,12 @@ pub enum Refusal {
     },
     /// No right to trace.
     #[error(
-        "this agent lacks CAP_SYS_PTRACE and runs as another user; run it as root, or give it that capability"
+        "this agent lacks {missing} and runs as another user; run it as root or as that user, or give it {missing}"
     )]
-    Unprivileged,
+    Unprivileged {
+        /// Capabilities that it lacks.
+        missing: &'static str,
+    },
     /// Another machine's code.
     #[error(
         "its program is for {found}, this agent for {}; use the agent that is built for it",

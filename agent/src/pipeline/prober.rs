@@ -266,13 +266,11 @@ impl Prober {
 
 /// The error, and the capability that is missing if one is.
 fn way_out(error: &ProcessError) -> String {
-    let missing = Capabilities::own().missing();
     match error {
-        ProcessError::Maps { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            match missing {
-                "" => error.to_string(),
-                missing => format!("{error}; run the agent as root, or give it {missing}"),
-            }
+        ProcessError::Maps { source, .. }
+            if source.kind() == std::io::ErrorKind::PermissionDenied && !Capabilities::own().sys_ptrace =>
+        {
+            format!("{error}; run the agent as root, or give it CAP_SYS_PTRACE")
         }
         error => error.to_string(),
     }

@@ -60,8 +60,9 @@ impl Image {
         }
         let loaded = std::iter::once(&program.program).chain(&program.loads).chain(&cuda);
         for library in libraries(loaded) {
-            // A second C library beside the first is a third, which nobody has.
-            if !image.inside(&library).exists() && !(c_library.is_some() && is_of_the_c_library(&library)) {
+            // Parts of two C libraries do not go together.
+            let is_replaced = c_library.is_some() && is_of_the_c_library(&library);
+            if !is_replaced && !image.inside(&library).exists() {
                 image.copy(&library, &library);
             }
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::source::{self, Source};
+use crate::capability::Capabilities;
 use crate::event::Pid;
 use crate::identity::Process;
 use crate::probes::plan::Plan;
@@ -86,6 +87,7 @@ impl Files {
             if let (Why::File(why), Some(file)) = (&missing.why, &missing.file)
                 && self.unreadable.insert(Arc::clone(file))
             {
+                let why = with_way_out(file, why, Capabilities::own());
                 warn!(pid = pid.0, file = &**file, why, "a file of the process cannot be read");
             }
         }
@@ -201,6 +203,20 @@ pub(super) fn may_be_read(process: &Process) -> Result<(), ProcessError> {
         }
         // Of a kernel thread, or a process that is gone, there is none, and nothing to probe either.
         _ => Ok(()),
+    }
+}
+
+/// Why a file cannot be read, and the capability that is missing if one is: what has no path any more is opened by its mapping.
+fn with_way_out(file: &str, why: &str, own: Capabilities) -> String {
+    let missing = match own {
+        _ if !file.ends_with(" (deleted)") => "",
+        Capabilities { map_files: false, .. } => "CAP_CHECKPOINT_RESTORE",
+        Capabilities { dac_read_search: false, .. } => "CAP_DAC_READ_SEARCH",
+        _ => "",
+    };
+    match missing {
+        "" => why.to_owned(),
+        missing => format!("{why}; run the agent as root, or give it {missing}"),
     }
 }
 

@@ -10,6 +10,9 @@ use crate::capability::Capabilities;
 use crate::event::Pid;
 use crate::identity::{IdentityError, Process};
 
+/// What a process maps, open or not.
+pub(super) const MAPPED_FILES: &str = "mapped files";
+
 /// Why a target cannot be attached to.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -132,7 +135,12 @@ pub enum AttachError {
 impl AttachError {
     /// A refusal by the permissions of `process`.
     pub(super) fn denied(process: &Process, what: &'static str, source: io::Error) -> Self {
-        let missing = Capabilities::own().missing();
+        let own = Capabilities::own();
+        // Whose descriptors are closed has its files in `map_files` alone.
+        let missing = match what {
+            MAPPED_FILES => own.missing_for_files_of(process.uid),
+            _ => own.missing_for_others(),
+        };
         Self::Denied { pid: process.pid, uid: process.uid, what, missing, source }
     }
 }

@@ -12,6 +12,7 @@ use gpu_agent_ring::{AgentControl, Announcement, OpenError, Reader};
 use rustix::fs::OFlags;
 
 use super::AttachError;
+use super::error::MAPPED_FILES;
 use super::maps::{Mapping, Maps};
 use crate::event::Pid;
 use crate::identity::{IdentityError, Process};
@@ -145,7 +146,7 @@ fn open_file(process: &Process, mapping: &Mapping, name: &str, write: bool) -> R
     };
     match descriptor(process, mapping, name) {
         Ok(Some(path)) => options(&path).map_err(|source| AttachError::denied(process, "ring", source)),
-        Ok(None) => Err(AttachError::denied(process, "mapped files", denied)),
+        Ok(None) => Err(AttachError::denied(process, MAPPED_FILES, denied)),
         Err(_) if process.has_ended() => Err(AttachError::Reused { pid: process.pid }),
         Err(source) => Err(AttachError::denied(process, "descriptors", source)),
     }

@@ -22,7 +22,7 @@ pub enum Unsupported {
     /// A capability is missing.
     #[error(
         "loading BPF programs is not permitted: {missing} missing; run the agent as root, or grant it by \
-         `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_checkpoint_restore+ep` or the container's securityContext"
+         `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore+ep` or the container's securityContext"
     )]
     Permission {
         /// Which.
