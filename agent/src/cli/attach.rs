@@ -73,6 +73,7 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
 async fn until_end(session: &Session, arguments: &Arguments) -> Result<ExitCode, Error> {
     // Before anything is touched, so that no signal can end the agent while it holds a thread.
     let mut signals = Signals::catch()?;
+    info!(processes = arguments.pid.len(), all = arguments.all, "attaching");
     let joining = Joining {
         attacher: session.pipeline.attacher(),
         loading: arguments.loading.clone(),
