@@ -5,10 +5,10 @@
 use std::io;
 use std::path::Path;
 
-use gpu_agent::{config, export};
+use gpu_agent::{cli, export};
 
 fn main() -> io::Result<()> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     std::fs::write(docs.join("metrics.md"), export::document::markdown())?;
-    std::fs::write(docs.join("configuration.md"), config::document::markdown())
+    std::fs::write(docs.join("configuration.md"), cli::document::markdown())
 }

@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{bench, config};
 
+pub mod document;
+
 mod attach;
 mod display;
 mod doctor;

@@ -4,12 +4,12 @@
 //! anybody slow it down: snapshots hold the aggregate's lock for as long as they copy, sinks get what fits their queue.
 //!
 //! The thread sleeps between looks into the rings, 5 to 50 ms by how full they were. Each second it renews the leases, looks
-//! whether targets still run, reads the clocks and brings the bandwidths up to date. A second thread finds out what can be
-//! probed, because looking for symbols takes long.
+//! whether targets still run, reads the clocks and brings the bandwidths up to date. A second thread loads the BPF programs and
+//! finds out what can be probed: both take long, and rings are read meanwhile.
 
 use std::io;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -79,7 +79,12 @@ pub struct Pipeline {
     commands: mpsc::Sender<Command>,
     thread: Option<JoinHandle<()>>,
     prober: Option<JoinHandle<()>>,
+    probing: Probing,
 }
+
+/// Whether processes can be probed here, once that is known: loading BPF programs takes a while.
+#[derive(Debug, Clone, Default)]
+pub struct Probing(Arc<OnceLock<bool>>);
 
 /// Attaches targets from other threads.
 #[derive(Debug, Clone)]
@@ -103,11 +108,11 @@ pub enum Error {
     Stopped(#[from] Stopped),
 }
 
-#[derive(Debug)]
 enum Command {
     Attach { opened: Box<Opened>, from_start: bool, answer: mpsc::SyncSender<Result<TargetId, AttachError>> },
     Probe { process: Box<Process>, simulated: bool, answer: mpsc::SyncSender<TargetId> },
     Follow(Pid),
+    Probes(Box<probes::Probes>),
     News(prober::News),
     Stop,
 }
@@ -131,18 +136,19 @@ impl Pipeline {
             probes: Mutex::default(),
         });
         let (commands, received) = mpsc::channel();
-        let (probes, prober) = match config.probes.take().and_then(|probes| shared.load(probes)) {
-            Some(loaded) => {
-                let (probes, prober) = loaded.start(&commands)?;
-                (Some(probes), Some(prober))
+        let probing = Probing::default();
+        let prober = match config.probes.take() {
+            Some(probes) => Some(shared.clone().start_prober(probes, commands.clone(), probing.clone())?),
+            None => {
+                probing.set(false);
+                None
             }
-            None => (None, None),
         };
-        let worker = worker::Worker::new(config, Arc::clone(&shared), events, probes);
+        let worker = worker::Worker::new(config, Arc::clone(&shared), events);
         let thread = std::thread::Builder::new()
             .name("gpu-agent-rings".into())
             .spawn(move || worker.run(&received))?;
-        Ok(Self { shared, commands, thread: Some(thread), prober })
+        Ok(Self { shared, commands, thread: Some(thread), prober, probing })
     }
 
     /// What other threads see.
@@ -162,10 +168,10 @@ impl Pipeline {
         self.attacher().attach(opened, from_start)
     }
 
-    /// Whether processes can be probed here. Why not has been said.
+    /// Whether processes can be probed here, for who can wait for the answer.
     #[must_use]
-    pub fn can_probe(&self) -> bool {
-        self.prober.is_some()
+    pub fn probing(&self) -> Probing {
+        self.probing.clone()
     }
 
     /// Probes this process and all its descendants, present and future; those with something to probe become targets.
@@ -224,6 +230,19 @@ impl Drop for Pipeline {
     }
 }
 
+impl Probing {
+    /// Waits until it is known. Why processes cannot be probed has been said then.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        *self.0.wait()
+    }
+
+    fn set(&self, is_possible: bool) {
+        // Known already: it does not change.
+        let _ = self.0.set(is_possible);
+    }
+}
+
 /// BPF programs that are loaded, not yet used.
 struct Loaded {
     attacher: ebpf::Attacher,
@@ -233,17 +252,32 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// Starts the prober's thread.
-    fn start(self, commands: &mpsc::Sender<Command>) -> io::Result<(probes::Probes, JoinHandle<()>)> {
+    /// Hands the ring of the probes to the rings' thread, and is the prober until that one ends.
+    fn run(self, commands: mpsc::Sender<Command>, probing: &Probing) {
         let (requests, asked) = mpsc::channel();
-        let prober = prober::Prober::new(self.attacher, self.source, commands.clone());
-        let thread =
-            std::thread::Builder::new().name("gpu-agent-probes".into()).spawn(move || prober.run(&asked))?;
-        Ok((probes::Probes::new(self.drain, self.ring_bytes, prober::Requests::new(requests)), thread))
+        let probes = probes::Probes::new(self.drain, self.ring_bytes, prober::Requests::new(requests));
+        // Before anybody learns of it, so that whoever then asks for a process to be probed comes after it. A thread that has
+        // ended already lets the prober end too.
+        let _ = commands.send(Command::Probes(Box::new(probes)));
+        probing.set(true);
+        prober::Prober::new(self.attacher, self.source, commands).run(&asked);
     }
 }
 
 impl Shared {
+    /// Starts the thread that loads the BPF programs and then probes.
+    fn start_prober(
+        self: Arc<Self>,
+        config: probe_options::Config,
+        commands: mpsc::Sender<Command>,
+        probing: Probing,
+    ) -> io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("gpu-agent-probes".into()).spawn(move || match self.load(config) {
+            Some(loaded) => loaded.run(commands, &probing),
+            None => probing.set(false),
+        })
+    }
+
     /// Loads the BPF programs. Where that cannot be, says once why, and the rest goes on.
     fn load(&self, config: probe_options::Config) -> Option<Loaded> {
         let probe_options::Config { catalog, ring_bytes, cache } = config;

@@ -132,7 +132,9 @@ pub fn run(driver: &mut Command) -> Value {
 pub fn watch(driver: &mut Command, engine: &str) -> (Value, Calls) {
     let mut driver = Running::start(driver);
     let pid = ready(&mut driver);
-    let mut agent = Agent::attach(&[pid], None, &["--probe-engines", "all", "--log-filter", FILTER]);
+    // With the shim, CUDA's calls would not be the probes' to count.
+    let options = ["--inject", "never", "--probe-engines", "all", "--log-filter", FILTER];
+    let mut agent = Agent::attach(&[pid], None, &options);
     agent.until_probed(pid, engine);
     driver.tell("\n");
     let account = account(driver);

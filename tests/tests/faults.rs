@@ -73,7 +73,7 @@ fn a_process_without_cuda_is_told_apart_from_one_without_the_shim() {
     assert!(said.contains("has not loaded CUDA"), "{said}");
 
     let bare = endless().bare().ready();
-    let said = refusal(&mut attach(&[&bare.pid().to_string()]));
+    let said = refusal(&mut attach(&[&bare.pid().to_string(), "--inject", "never"]));
     assert!(said.contains("does not have the gpu-agent shim") && said.contains("gpu-agent run"), "{said}");
 }
 

@@ -14,6 +14,8 @@ use gpu_agent_tests::{Agent, GroundTruth};
 use serde_json::Value;
 
 const ENGINE: &str = "gpu-agent-kernels";
+/// Who has no shim stays without.
+const BARE: [&str; 2] = ["--inject", "never"];
 const PROBES: &[&str] = &[
     "--probe-engines",
     "gpu-agent-kernels",
@@ -60,7 +62,7 @@ fn run_with(start: &Start, (count, state): (u32, &str), options: &[&str]) -> (Va
     let idle = Start::new("compute=off,quiet=on").ready();
     let mut workload = start.ready();
     let pid = workload.pid();
-    let mut agent = Agent::attach(&[pid, idle.pid()], None, options);
+    let mut agent = Agent::attach(&[pid, idle.pid()], None, &[options, &BARE].concat());
     agent.until_probed(pid, ENGINE);
     agent.until_targets_are(count, state);
     workload.go();

@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     /// Detach after this long.
     #[arg(long, visible_alias = "detach-after", value_name = "TIME")]
     duration: Option<Millis>,
-    /// Wait this long for a process that has not initialised CUDA yet (unless it can be probed meanwhile), or that another agent
+    /// Wait this long for a process that has not initialised CUDA yet, that cannot be entered for now, or that another agent
     /// holds.
     #[arg(long, default_value = "0", value_name = "TIME")]
     wait: Millis,
@@ -73,10 +73,11 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
 async fn until_end(session: &Session, arguments: &Arguments) -> Result<ExitCode, Error> {
     // Before anything is touched, so that no signal can end the agent while it holds a thread.
     let mut signals = Signals::catch()?;
+    info!(processes = arguments.pid.len(), all = arguments.all, "attaching");
     let joining = Joining {
         attacher: session.pipeline.attacher(),
         loading: arguments.loading.clone(),
-        can_probe: session.pipeline.can_probe(),
+        probing: session.pipeline.probing(),
         takes_back: false,
     };
     // Who asks for this very process takes back what `detach` wished.

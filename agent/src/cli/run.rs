@@ -45,8 +45,10 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
     let session = Session::start(&arguments.common)?;
     let announced = Announced::listen(session.pipeline.attacher())?;
     let environment = environment(&shim, session.mode, announced.name(), &|name| std::env::var_os(name));
+    // Its first calls are to be seen too.
+    let probes = session.pipeline.probing().is_possible();
     let child = child::Child::start(&arguments.command, &environment)?;
-    info!(pid = child.pid(), shim = %shim.display(), "started");
+    info!(pid = child.pid(), shim = %shim.display(), probes, "started");
     session.pipeline.follow(Pid(child.pid().unsigned_abs()))?;
     let status = session.runtime.block_on(child.until_end(
         || {

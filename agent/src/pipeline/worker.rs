@@ -48,12 +48,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
-        config: Config,
-        shared: Arc<Shared>,
-        events: EventSender,
-        probes: Option<Probes>,
-    ) -> Self {
+    pub(super) fn new(config: Config, shared: Arc<Shared>, events: EventSender) -> Self {
         Self {
             shared,
             events,
@@ -63,7 +58,7 @@ impl Worker {
             grace: Duration::from_nanos(config.limits.grace_ns),
             retry: config.retry,
             targets: Vec::new(),
-            probes,
+            probes: None,
             replaced: Vec::new(),
             ended: Vec::new(),
             next: 0,
@@ -94,6 +89,7 @@ impl Worker {
                         probes.requests().ask(Request::Follow { pid });
                     }
                 }
+                Ok(Command::Probes(probes)) => self.take_probes(*probes),
                 Ok(Command::News(news)) => self.hear(news),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,

@@ -9,7 +9,7 @@ use gpu_agent_tests::workload::Start;
 use gpu_agent_tests::{Agent, GroundTruth, programs};
 use rustix::process::Signal;
 
-use super::{ENGINE, PROBES, calls, start};
+use super::{BARE, ENGINE, PROBES, calls, start};
 
 /// A Python program that loads the kernels' library when told `load`, calls an entry point with arguments that are refused
 /// before anything is launched `call N` times, and runs itself again at `exec`.
@@ -57,7 +57,7 @@ impl Python {
 }
 
 fn agent(pids: &[u32]) -> Agent {
-    Agent::attach(pids, None, PROBES)
+    Agent::attach(pids, None, &[PROBES, &BARE].concat())
 }
 
 #[test]

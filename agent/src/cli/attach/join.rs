@@ -6,7 +6,7 @@
 use crate::cli::{Error, inject};
 use crate::event::Pid;
 use crate::identity::Process;
-use crate::pipeline::Attacher;
+use crate::pipeline::{Attacher, Probing};
 use crate::source::cupti::AttachError;
 
 /// How it is tried.
@@ -14,8 +14,7 @@ use crate::source::cupti::AttachError;
 pub(super) struct Joining {
     pub(super) attacher: Attacher,
     pub(super) loading: inject::Loading,
-    /// Whether processes can be probed here.
-    pub(super) can_probe: bool,
+    pub(super) probing: Probing,
     /// Takes back that somebody had the shim let go (`gpu-agent detach`).
     pub(super) takes_back: bool,
 }
@@ -43,7 +42,7 @@ impl Joining {
         });
         match attached {
             Ok(_) => Ok(Joined::Ring),
-            Err(error) if error.has_no_ring() && self.can_probe => {
+            Err(error) if error.has_no_ring() && self.probing.is_possible() => {
                 self.attacher.probe(Process::look_up(pid).map_err(AttachError::from)?)?;
                 Ok(Joined::Probes(error))
             }

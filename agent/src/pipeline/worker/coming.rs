@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::info;
 
 use super::super::prober::News;
+use super::super::probes::Probes;
 use super::super::registry::{State, TargetStatus};
 use super::super::target::{Attached, Probed, Ring};
 use super::super::{lock, state};
@@ -67,6 +68,21 @@ impl Worker {
         self.set_probed(index, process, true);
         self.report_state(index, Ok(()));
         self.targets.get(index).map_or(TargetId(self.next), |attached| attached.id)
+    }
+
+    /// The BPF programs are loaded: those who came before are probed from now on.
+    pub(super) fn take_probes(&mut self, probes: Probes) {
+        self.probes = Some(probes);
+        for index in 0..self.targets.len() {
+            let Some(attached) = self.targets.get(index) else { continue };
+            let has_ring = attached.ring.is_some();
+            if let Ok(process) = identity::Process::look_up(attached.pid)
+                && attached.is(&process)
+            {
+                self.set_probed(index, process, !has_ring);
+                self.report_state(index, Ok(()));
+            }
+        }
     }
 
     /// A new target without sources; its index.
