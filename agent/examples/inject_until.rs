@@ -89,11 +89,6 @@ impl Door for Mortal {
         Linux.seccomp_filter(tid, index)
     }
 
-    fn signal(&self, pid: Pid, tid: Tid, signal: i32) -> io::Result<()> {
-        self.tick()?;
-        Linux.signal(pid, tid, signal)
-    }
-
     fn read(&self, pid: Pid, address: u64, into: &mut [u8]) -> io::Result<usize> {
         // Looks change nothing.
         Linux.read(pid, address, into)
@@ -129,8 +124,9 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let library = std::fs::read(library)?;
     let process = Process::look_up(Pid(pid.parse()?))?;
     let door = Mortal { left: AtomicU64::new(request), dies: end == "kill" };
+    let options = Options::default();
     // What a thread traces is let go when it ends.
-    let run = || Steps::new(&door, &process, Options::default()).run(&library);
+    let run = || Steps::new(&door, &process, &options).run(&library);
     let injected = std::thread::scope(|scope| scope.spawn(run).join()).map_err(|_panic| "a panic")??;
     println!("loaded: {injected:?}, {} requests", request.wrapping_sub(door.left.into_inner()));
     Ok(())

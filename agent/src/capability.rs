@@ -1,9 +1,11 @@
-//! What this process may do: the capabilities that attaching to other users' processes and loading BPF programs takes.
+//! What this process may do: the capabilities that attaching to other users' processes, loading the shim into them and loading
+//! BPF programs takes.
 //!
 //! Enters: `/proc/thread-self/status`. Leaves: yes or no by capability, and the words for a user. Refuses: to try things out:
 //! a look is enough.
 
 /// Bits of `CapEff`, from `linux/capability.h`.
+const DAC_READ_SEARCH: u32 = 2;
 const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
 const PERFMON: u32 = 38;
@@ -15,6 +17,11 @@ const CHECKPOINT_RESTORE: u32 = 40;
 pub struct Capabilities {
     /// Reading the memory maps of other users' processes (`CAP_SYS_PTRACE`).
     pub sys_ptrace: bool,
+    /// Reading files of other users' processes that only their owner may read, such as `/proc/PID/task/TID/syscall`
+    /// (`CAP_DAC_READ_SEARCH`).
+    pub dac_read_search: bool,
+    /// Reading a seccomp filter (`CAP_SYS_ADMIN`).
+    pub sys_admin: bool,
     /// Opening files through `/proc/PID/map_files` (`CAP_CHECKPOINT_RESTORE`, from Linux 5.9, or `CAP_SYS_ADMIN`).
     pub map_files: bool,
     /// Loading BPF programs and creating maps (`CAP_BPF`, from Linux 5.8, or `CAP_SYS_ADMIN`).
@@ -37,6 +44,8 @@ impl Capabilities {
         let has = |bit: u32| bits & 1 << bit != 0;
         Self {
             sys_ptrace: has(SYS_PTRACE),
+            dac_read_search: has(DAC_READ_SEARCH),
+            sys_admin: has(SYS_ADMIN),
             map_files: has(CHECKPOINT_RESTORE) || has(SYS_ADMIN),
             bpf: has(BPF) || has(SYS_ADMIN),
             perfmon: has(PERFMON) || has(SYS_ADMIN),
@@ -51,6 +60,17 @@ impl Capabilities {
             (true, false) => "CAP_CHECKPOINT_RESTORE",
             (false, true) => "CAP_SYS_PTRACE",
             (false, false) => "CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+        }
+    }
+
+    /// What to give the agent so that it can load the shim into other users' processes; empty if it has all of it.
+    #[must_use]
+    pub fn missing_for_loading(&self) -> &'static str {
+        match (self.sys_ptrace, self.dac_read_search) {
+            (true, true) => "",
+            (true, false) => "CAP_DAC_READ_SEARCH",
+            (false, true) => "CAP_SYS_PTRACE",
+            (false, false) => "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
         }
     }
 
@@ -88,6 +108,16 @@ mod tests {
         assert_eq!(of("0000004000000000").missing_for_bpf(), "CAP_BPF");
         assert_eq!(of("000000c000000000").missing_for_bpf(), "");
         assert_eq!(of("0000000000200000").missing_for_bpf(), "", "CAP_SYS_ADMIN is both");
+    }
+
+    #[test]
+    fn what_loading_the_shim_takes_is_told_apart() {
+        let of = |bits: &str| Capabilities::parse(&format!("CapEff:\t{bits}\n"));
+        assert_eq!(of("0000000000000000").missing_for_loading(), "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
+        assert_eq!(of("0000000000080000").missing_for_loading(), "CAP_DAC_READ_SEARCH");
+        assert_eq!(of("0000000000000004").missing_for_loading(), "CAP_SYS_PTRACE");
+        assert_eq!(of("0000000000080004").missing_for_loading(), "");
+        assert!(of("0000000000200000").sys_admin && !of("0000000000080004").sys_admin);
     }
 
     #[test]

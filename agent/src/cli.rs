@@ -14,7 +14,6 @@ mod attach;
 mod display;
 mod doctor;
 mod error;
-mod follow;
 mod hand_over;
 mod inject;
 mod probes;
@@ -40,7 +39,7 @@ pub struct Cli {
 enum Command {
     /// Starts a program with the shim in it, and reports on it and all its children until it ends.
     Run(run::Arguments),
-    /// Reports on processes that run already: on GPU work, and on engines' entry points; loads the shim if told to (--inject).
+    /// Reports on processes that run already: on GPU work, and on engines' entry points; loads the shim where it is missing (--inject).
     Attach(attach::Arguments),
     /// Has the shim of a process let go of CUPTI, whichever agent armed it, until somebody attaches again.
     Detach(hand_over::Detach),

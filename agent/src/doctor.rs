@@ -1,7 +1,8 @@
 //! What can be seen on this host and in a process, what cannot, why, and what to do about it.
 //!
 //! Enters: `/proc`, `/sys`, the files that a process maps. Leaves: a [`Report`], one [`Line`] a fact. Refuses: to change, load or
-//! start anything; to read more of an environment than the variables that this product and CUDA's tools are about.
+//! start anything; to read more of an environment than the variables that this product and CUDA's tools are about; to have a
+//! name that a process gave itself do anything to a terminal.
 //!
 //! The facts are those that the rest of the agent goes by: the checks of [`crate::inject`], the capabilities, the mappings.
 
@@ -11,6 +12,8 @@ pub mod process;
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::terminal::plain;
 
 /// How a matter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -86,12 +89,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "{}", self.subject)?;
+        writeln!(formatter, "{}", plain(&self.subject))?;
         let width = self.lines.iter().map(|line| line.topic.len()).max().unwrap_or(0);
         for Line { topic, verdict, reason, fix } in &self.lines {
-            writeln!(formatter, "  {topic:width$}  {verdict:8}  {reason}")?;
+            writeln!(formatter, "  {topic:width$}  {verdict:8}  {}", plain(reason))?;
             if !fix.is_empty() {
-                writeln!(formatter, "  {:width$}  {:8}  → {fix}", "", "")?;
+                writeln!(formatter, "  {:width$}  {:8}  → {}", "", "", plain(fix))?;
             }
         }
         Ok(())
@@ -124,6 +127,14 @@ mod tests {
         assert_eq!(text.lines().count(), 6, "{text}");
         assert!(text.contains("  yama          no        is 3\n"), "{text}");
         assert!(text.contains("→ reboot"), "{text}");
+    }
+
+    #[test]
+    fn names_with_newlines_and_escape_sequences_stay_on_their_line() {
+        let lines = vec![Line::no("CUPTI", "/tmp/\n  yama OK\u{1b}[2J/libcupti.so.12", "remove \r it")];
+        let text = Report { subject: "process 7 (a\u{1b}]0;b\u{7})".to_owned(), lines }.to_string();
+        assert_eq!(text.lines().count(), 3, "{text:?}");
+        assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
     }
 
     #[test]

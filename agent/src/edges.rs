@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("root", &[]),
     ("classes", &["demangle"]),
     ("health", &[]),
+    ("terminal", &[]),
     ("identity", &["event"]),
     ("decode", &["event"]),
     ("probes", &["event", "symbols"]),
@@ -24,7 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("capability", &[]),
     ("symbols", &["event", "demangle", "maps", "root"]),
     ("inject", &["event", "identity", "capability", "maps", "root", "symbols"]),
-    ("doctor", &["event", "identity", "capability", "inject", "root", "source", "symbols"]),
+    ("doctor", &["event", "identity", "capability", "inject", "root", "source", "symbols", "terminal"]),
     ("source", &["event", "identity", "capability", "classes", "decode", "inject", "maps", "probes"]),
     // Configuration is declared where it is used, so exporters know its macro and its values.
     ("export", &["event", "semconv", "clock", "classes", "aggregate", "config"]),

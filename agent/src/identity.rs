@@ -116,9 +116,7 @@ impl Process {
     /// Which program it runs now; `None` where that may not be seen, or it has ended.
     #[must_use]
     pub fn program(&self) -> Option<Program> {
-        let stat = read(self.pid, "stat").ok()?;
-        let start_stack = stat_field(&stat, 28).filter(|address| *address != 0)?;
-        Some(Program { start_stack })
+        program(&read(self.pid, "stat").ok()?)
     }
 
     /// Whether it has ended. A process that was replaced by `exec` has not.
@@ -144,6 +142,40 @@ pub struct Program {
     start_stack: u64,
 }
 
+/// What everybody may see of a process without holding it up (`/proc/PID/stat` takes none of its locks): whether it is worth a
+/// closer look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    /// Its parent; 0 for none in this pid namespace.
+    pub parent: Pid,
+    /// When it started, clock ticks since boot.
+    pub start_time_ticks: u64,
+    /// Which program it runs; `None` where that may not be seen.
+    pub program: Option<Program>,
+    /// Size of its address space, in which every library that it loads takes a part; 0 for threads of Linux and the dead.
+    pub address_space_bytes: u64,
+}
+
+impl Glance {
+    /// At the process that `pid` means now.
+    pub fn at(pid: Pid) -> Result<Self, IdentityError> {
+        let stat = read(pid, "stat")?;
+        Self::parse(&stat).ok_or_else(|| {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "not the fields of proc(5)");
+            IdentityError::Proc { path: format!("/proc/{pid}/stat"), source }
+        })
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        Some(Self {
+            parent: Pid(u32::try_from(stat_field(stat, 4)?).ok()?),
+            start_time_ticks: stat_field(stat, 22)?,
+            program: program(stat),
+            address_space_bytes: stat_field(stat, 23)?,
+        })
+    }
+}
+
 /// The start time of `pid`, clock ticks since boot (`/proc/PID/stat`, field 22).
 pub fn start_time_ticks(pid: Pid) -> Result<u64, IdentityError> {
     let stat = read(pid, "stat")?;
@@ -151,6 +183,11 @@ pub fn start_time_ticks(pid: Pid) -> Result<u64, IdentityError> {
         let source = io::Error::new(io::ErrorKind::InvalidData, "no start time in it");
         IdentityError::Proc { path: format!("/proc/{pid}/stat"), source }
     })
+}
+
+fn program(stat: &str) -> Option<Program> {
+    let start_stack = stat_field(stat, 28).filter(|address| *address != 0)?;
+    Some(Program { start_stack })
 }
 
 /// A field of `/proc/PID/stat` by its number in proc(5), from 3 on.
@@ -192,8 +229,19 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{IdentityError, Process};
+    use super::{Glance, IdentityError, Process};
     use crate::event::Pid;
+
+    #[test]
+    fn a_glance_sees_what_a_closer_look_does() {
+        let own = Pid(std::process::id());
+        let glance = Glance::at(own).unwrap();
+        let process = Process::look_up(own).unwrap();
+        assert_eq!(glance.start_time_ticks, process.start_time_ticks);
+        assert_eq!(glance.program, process.program());
+        assert_eq!(glance.parent.0, std::os::unix::process::parent_id());
+        assert!(glance.address_space_bytes > 1 << 20, "{glance:?}");
+    }
 
     #[test]
     fn this_process_is_who_it_is() {

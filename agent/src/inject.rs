@@ -9,20 +9,21 @@
 //! ```text
 //!  agent                                   process
 //!  checks, symbols of its C library
-//!  stop a thread at rest ────────────────► memfd_create                        [threads, held]
-//!  let it go                               goes on with what it did
-//!  write shim, code, mailbox ────────────► through its own descriptor          [mailbox]
-//!  stop a thread at rest ────────────────► mmap ×3, pthread_create, munmap
-//!  let it go                               goes on with what it did
-//!                                          new thread: dlopen, InitializeInjection, close, munmap   [arch]
+//!  stop a thread at rest ────────────────► memfd_create, mmap ×2               [threads, held, way, loan]
+//!  write code and mailbox ───────────────► through its own descriptor          [mailbox]
+//!  let it run the code ──────────────────► pthread_create; waits to be fetched [arch]
+//!  fetch it, let it go                     goes on with what it did
+//!                                          new thread: waits for an order
+//!  write the shim, give the order ───────► dlopen, InitializeInjection, close, munmap
 //!  look into the mailbox ◄───────────────── done, or what dlerror says
 //! ```
 //!
-//! Only one thread is stopped, twice, each time for about as long as a handful of system calls take; the rest of the process
-//! runs on. Everything slow, and everything that takes a lock (`dlopen` takes the dynamic linker's), is done by the new
+//! Only one thread is stopped, once, for about as long as a handful of system calls take; the rest of the process runs on.
+//! Everything slow, and everything that takes the dynamic linker's lock for long (`dlopen`), is done by the new
 //! thread, which can wait for a lock like any other.
 //!
-//! The process needs no file, path, namespace or right of ours: the shim comes as a memory file. It needs `/proc` mounted
+//! The process needs no file, path, namespace or right of ours: the shim comes as a memory file, or as one in its root that has no
+//! name by the time it is loaded. It needs `/proc` mounted
 //! (the new thread opens `/proc/self/fd/N`) and glibc, as CUDA's driver does.
 //!
 //! If the agent is killed at any moment, the thread comes back by itself ([`arch`]), and the new one finishes.
@@ -34,16 +35,18 @@ pub mod door;
 mod error;
 pub mod held;
 pub(crate) mod libraries;
+pub mod loan;
 pub mod mailbox;
 pub mod runtime;
 pub mod seccomp;
 pub mod steps;
 pub mod threads;
+pub mod way;
 
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -55,18 +58,20 @@ use self::steps::Steps;
 use crate::event::Pid;
 use crate::identity::Process;
 
-/// How patient the injection is.
-#[derive(Debug, Clone, Copy)]
+/// How patient the injection is, and what it may bring.
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How long it waits for a thread to come to rest, and as long again for the dynamic linker.
     pub timeout: Duration,
     /// Goes on where CUDA graphs under an old CUPTI, or a seccomp filter, may stand in the way.
     pub force: bool,
+    /// Where the agent has libcuptis of its own, for processes that have none.
+    pub cupti_folder: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), force: false }
+        Self { timeout: Duration::from_secs(5), force: false, cupti_folder: None }
     }
 }
 
@@ -113,7 +118,7 @@ pub fn inject_locked(
                 // For Linux, the priority is this thread's alone. A stopped thread waits for this one; on a busy host without
                 // CAP_SYS_NICE it waits longer.
                 let _ = setpriority_process(None, -20);
-                Steps::new(&door::Linux, process, options).run(&library)
+                Steps::new(&door::Linux, process, &options).run(&library)
             })
             .map_err(Error::Thread)
             .map(std::thread::ScopedJoinHandle::join)

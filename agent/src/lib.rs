@@ -78,6 +78,7 @@ pub mod semconv;
 pub mod source;
 pub mod symbols;
 pub mod table;
+pub mod terminal;
 
 #[cfg(test)]
 mod edges;

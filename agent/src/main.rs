@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use gpu_agent::cli::Cli;
+use gpu_agent::terminal;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -24,11 +25,12 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        .fmt_fields(terminal::fields())
         .init();
     match cli.execute() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("gpu-agent: {error}");
+            eprintln!("gpu-agent: {}", error.shown());
             ExitCode::from(error.exit_code())
         }
     }

@@ -1,6 +1,6 @@
 //! The agent at work: one thread that owns the targets, and what the rest of the agent sees of it.
 //!
-//! Enters: opened targets ([`Pipeline::attach`]), processes to probe ([`Pipeline::probe`]). Leaves: snapshots, names, health; events to the sink. Refuses: to let
+//! Enters: opened targets ([`Pipeline::attach`]), processes to probe ([`Attacher::probe`]). Leaves: snapshots, names, health; events to the sink. Refuses: to let
 //! anybody slow it down: snapshots hold the aggregate's lock for as long as they copy, sinks get what fits their queue.
 //!
 //! The thread sleeps between looks into the rings, 5 to 50 ms by how full they were. Each second it renews the leases, looks
@@ -168,16 +168,6 @@ impl Pipeline {
         self.prober.is_some()
     }
 
-    /// Reports on calls of entry points in a process that need not have the shim. Where it gets one, both feed one report.
-    pub fn probe(&self, process: Process) -> Result<TargetId, Stopped> {
-        let files = symbols::process::mapped(process.pid).unwrap_or_default();
-        let simulated = prober::is_simulated(&files);
-        let (answer, answered) = mpsc::sync_channel(1);
-        let command = Command::Probe { process: Box::new(process), simulated, answer };
-        self.commands.send(command).map_err(|_unsent| Stopped)?;
-        answered.recv().map_err(|_disconnected| Stopped)
-    }
-
     /// Probes this process and all its descendants, present and future; those with something to probe become targets.
     pub fn follow(&self, pid: Pid) -> Result<(), Stopped> {
         self.commands.send(Command::Follow(pid)).map_err(|_unsent| Stopped)
@@ -213,6 +203,16 @@ impl Attacher {
         let command = Command::Attach { opened: Box::new(opened), from_start, answer };
         self.commands.send(command).map_err(|_unsent| Stopped)?;
         Ok(answered.recv().map_err(|_disconnected| Stopped)??)
+    }
+
+    /// Reports on calls of entry points in a process that need not have the shim. Where it gets one, both feed one report.
+    pub fn probe(&self, process: Process) -> Result<TargetId, Stopped> {
+        let files = symbols::process::mapped(process.pid).unwrap_or_default();
+        let simulated = prober::is_simulated(&files);
+        let (answer, answered) = mpsc::sync_channel(1);
+        let command = Command::Probe { process: Box::new(process), simulated, answer };
+        self.commands.send(command).map_err(|_unsent| Stopped)?;
+        answered.recv().map_err(|_disconnected| Stopped)
     }
 }
 

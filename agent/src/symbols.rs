@@ -38,7 +38,7 @@ pub use build_id::BuildId;
 pub use cache::{Cache, CacheStats};
 pub use elf::Machine;
 pub use error::{ImageError, Problem, Refusal};
-pub use image::{Answer, Image};
+pub use image::{Answer, Image, has_section};
 pub use pattern::Pattern;
 pub use returns::{Returns, ReturnsError};
 pub use table::Table;

@@ -11,6 +11,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${GPU_AGENT_CACHE:-$here/../../target}/kernels
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
+# shellcheck source=tests/tools/debian.sh
+source "$here/../tools/debian.sh"
 exec 9>"$cache/lock"
 flock 9
 
@@ -22,30 +24,13 @@ give_up() { # WHY
 scratch=''
 trap 'rm -rf "$scratch"' EXIT
 
-# Makes $scratch a folder in which apt knows the suites of kernels.txt, from the mirror that this machine uses.
+# Makes $scratch a folder in which apt knows the suites of kernels.txt.
 know_the_suites() {
     [[ -z $scratch ]] || return 0
-    local mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg
-    # shellcheck disable=SC2016 # apt's own placeholder
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m 1 -E '/debian/?$') ||
-        give_up "none of this machine's apt sources is a mirror of Debian"
-    [[ -e $keys ]] || give_up "$keys is missing; to install it: apt-get install debian-archive-keyring"
+    local suites
+    mapfile -t suites < <(awk '!/^(#|$)/ { print $2 }' "$here/kernels.txt" | sort -u)
     scratch=$(mktemp -d "$cache/fetch.XXXXXX")
-    mkdir -p "$scratch"/{lists,archives}/partial
-    awk -v mirror="$mirror" -v keys="$keys" \
-        '!/^(#|$)/ { print "deb [arch=amd64 signed-by=" keys "]", mirror, $2, "main" }' "$here/kernels.txt" >"$scratch/sources"
-    cat >"$scratch/apt.conf" <<-APT
-	Dir::Etc::Parts "/dev/null";
-	Dir::Etc::SourceList "$scratch/sources";
-	Dir::Etc::SourceParts "/dev/null";
-	Dir::State::Lists "$scratch/lists";
-	Dir::State::status "/dev/null";
-	Dir::Cache "$scratch";
-	Acquire::Languages "none";
-	Acquire::Retries "2";
-	APT::Sandbox::User "root";
-	APT
-    APT_CONFIG=$scratch/apt.conf apt-get update -qq >&2 || give_up "apt cannot read the suites; is there a network?"
+    debian_suites "$scratch" "${suites[@]}" || give_up "Debian's suites are out of reach"
 }
 
 fetch() { # NAME PACKAGE PATTERN

@@ -20,6 +20,9 @@
 )]
 
 pub mod agent;
+pub mod alone;
+pub mod bare;
+pub mod cudarc;
 pub mod engine;
 pub mod entry_points;
 pub mod ground_truth;
@@ -33,6 +36,7 @@ pub mod prometheus;
 pub mod workload;
 
 pub use agent::Agent;
+pub use alone::alone;
 pub use ground_truth::GroundTruth;
 pub use observed::{Observed, Volume};
 pub use workload::Workload;

@@ -1,26 +1,42 @@
 //! `gpu-agent attach`: report on processes that run already.
 //!
 //! Enters: pids. Leaves: a report until the processes end, the duration is over, or a signal comes. Refuses: processes it
-//! cannot attach to, each with the reason; with `--wait` it tries again while that may help.
+//! cannot attach to, each with the reason; with `--wait` it tries again while that may help. A signal lets the loading that
+//! is under way come to its end, a second one does not.
+//!
+//! ```text
+//!  --pid  ─► named  ─┐
+//!                    ├─► crew: a few threads ─► join: ring, shim, probes ─► pipeline
+//!  --all  ─► follow ─┘
+//! ```
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, interval, sleep_until};
 use tracing::{info, warn};
 
-use super::follow::Follower;
 use super::session::Session;
 use super::{Common, Error, display, inject};
 use crate::config::value::Millis;
-use crate::event::Pid;
-use crate::identity::Process;
 use crate::pipeline;
-use crate::source::cupti::AttachError;
+
+mod crew;
+mod follow;
+mod join;
+mod known;
+mod named;
+
+use follow::Follower;
+use join::Joining;
+use named::Named;
 
 /// Time between two looks at what has ended.
 const LOOK: Duration = Duration::from_millis(100);
+/// Time between two looks at all processes of the host.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Arguments of `attach`.
 #[derive(Debug, Args)]
@@ -44,76 +60,102 @@ pub(super) struct Arguments {
     common: Common,
 }
 
-/// Attaches and reports.
+/// Attaches and reports. Status 1 where some of the processes could not be attached to.
 pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
     let session = Session::start(&arguments.common)?;
-    for &pid in &arguments.pid {
-        attach(&session, Pid(pid), &arguments)?;
-    }
-    let follower = arguments.all.then(|| Follower::start(&session, arguments.loading.clone())).transpose()?;
-    let stop = session.runtime.block_on(until_end(&session, &arguments))?;
-    drop(follower);
-    info!(reason = stop, "stopping");
+    let code = session.runtime.block_on(until_end(&session, &arguments))?;
     let outcome = session.finish();
     display::report(&outcome);
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
-/// A process of which no ring can be had yet is probed meanwhile, where that is possible.
-fn attach(session: &Session, pid: Pid, arguments: &Arguments) -> Result<(), Error> {
-    let deadline = Instant::now() + arguments.wait.duration();
-    let mut probed = false;
-    loop {
-        let attached = inject::find(pid, &arguments.loading).and_then(|opened| {
-            // Who asks for this very process takes back what `detach` wished.
-            opened.control.set_yield(false);
-            session.pipeline.attach(opened, false).map_err(Error::from)
-        });
-        let error = match attached {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
-        if !probed && error.has_no_ring() && session.pipeline.can_probe() {
-            session.pipeline.probe(Process::look_up(pid).map_err(AttachError::from)?)?;
-            probed = true;
+/// Attaches, and shows the table until something ends the session.
+async fn until_end(session: &Session, arguments: &Arguments) -> Result<ExitCode, Error> {
+    // Before anything is touched, so that no signal can end the agent while it holds a thread.
+    let mut signals = Signals::catch()?;
+    let joining = Joining {
+        attacher: session.pipeline.attacher(),
+        loading: arguments.loading.clone(),
+        can_probe: session.pipeline.can_probe(),
+        takes_back: false,
+    };
+    // Who asks for this very process takes back what `detach` wished.
+    let asked = Joining { takes_back: true, ..joining.clone() };
+    let mut named = Named::start(&arguments.pid, asked, arguments.wait.duration())?;
+    let mut follower = arguments.all.then(|| Follower::start(joining)).transpose()?;
+    let mut end = None;
+    let (mut looks, mut glances) = (interval(LOOK), interval(GLANCE));
+    let mut tables = interval(arguments.common.refresh.duration().max(LOOK));
+    let reason = loop {
+        // It counts from when everybody is attached.
+        if end.is_none() && !named.is_waiting() {
+            end = arguments.duration.map(|duration| Instant::now() + duration.duration());
         }
-        if error.may_pass() && Instant::now() < deadline {
-            warn!(pid = pid.0, %error, "not yet");
-            std::thread::sleep(LOOK);
-        } else if probed {
-            warn!(pid = pid.0, %error, "no GPU times, only what probes see");
-            return Ok(());
-        } else {
-            return Err(error);
+        tokio::select! {
+            reason = signals.next() => break reason,
+            () = over(end) => break "the duration is over",
+            answered = named.next(), if named.is_waiting() => answered?,
+            () = answer_of(&mut follower) => {}
+            _ = tables.tick(), if arguments.common.table => display::show(&session.table()),
+            _ = glances.tick() => if let Some(follower) = &mut follower { follower.glance() },
+            _ = looks.tick(), if follower.is_none() && !named.is_waiting() => {
+                let ended = |target: &pipeline::TargetStatus| target.state == pipeline::State::Ended;
+                if session.pipeline.shared().registry().targets().iter().all(ended) {
+                    break "all targets have ended";
+                }
+            }
         }
+    };
+    info!(reason, "stopping");
+    let code = named.exit_code();
+    let under_way = async {
+        named.end().await;
+        if let Some(follower) = follower {
+            follower.end().await;
+        }
+    };
+    tokio::select! {
+        () = under_way => {}
+        // Each of the two waits of an injection, and what comes between them.
+        () = tokio::time::sleep(arguments.loading.patience()) => {
+            warn!("a process that is stuck is left behind");
+        }
+        _ = signals.next() => warn!("the shim may have been loaded by halves: see docs/operating.md"),
+    }
+    Ok(code)
+}
+
+async fn over(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 
-/// Shows the table until something ends the session; says what.
-async fn until_end(session: &Session, arguments: &Arguments) -> Result<&'static str, Error> {
-    let caught = Error::system("catch signals");
-    let mut terminate = signal(SignalKind::terminate()).map_err(caught)?;
-    let end = arguments.duration.map(|duration| tokio::time::Instant::now() + duration.duration());
-    let mut looks = tokio::time::interval(LOOK);
-    let mut tables = tokio::time::interval(arguments.common.refresh.duration().max(LOOK));
-    loop {
-        let over = async {
-            match end {
-                Some(end) => tokio::time::sleep_until(end).await,
-                None => std::future::pending().await,
-            }
-        };
+async fn answer_of(follower: &mut Option<Follower>) {
+    match follower {
+        Some(follower) => follower.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that end a session.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, Error> {
+        let caught = |kind| signal(kind).map_err(Error::system("catch signals"));
+        Ok(Self { interrupt: caught(SignalKind::interrupt())?, terminate: caught(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next; says which.
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok("interrupted"),
-            _ = terminate.recv() => return Ok("terminated"),
-            () = over => return Ok("the duration is over"),
-            _ = tables.tick(), if arguments.common.table => display::show(&session.table()),
-            _ = looks.tick(), if !arguments.all => {
-                let ended = |target: &pipeline::TargetStatus| target.state == pipeline::State::Ended;
-                if session.pipeline.shared().registry().targets().iter().all(ended) {
-                    return Ok("all targets have ended");
-                }
-            }
+            _ = self.interrupt.recv() => "interrupted",
+            _ = self.terminate.recv() => "terminated",
         }
     }
 }

@@ -12,7 +12,6 @@ use super::Error;
 use crate::doctor::host::Host;
 use crate::doctor::{Report, Verdict, process};
 use crate::event::Pid;
-use crate::source::cupti::AttachError;
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -30,8 +29,7 @@ pub(super) fn execute(arguments: &Arguments) -> Result<ExitCode, Error> {
     let reports: Vec<Report> = if arguments.pid.is_empty() {
         vec![Host::this().report()]
     } else {
-        let report = |&pid: &u32| process::report(Pid(pid)).map_err(|error| AttachError::from(error).into());
-        arguments.pid.iter().map(report).collect::<Result<_, Error>>()?
+        arguments.pid.iter().map(|&pid| process::report(Pid(pid))).collect()
     };
     let written = if arguments.json { write_json(&reports) } else { write_text(&reports) };
     written.map_err(Error::system("write the report"))?;

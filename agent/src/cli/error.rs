@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::terminal::plain;
 use crate::{bench, config, export, inject, pipeline, source};
 
 /// Why a command failed.
@@ -27,6 +28,12 @@ pub enum Error {
     /// A target.
     #[error(transparent)]
     Attach(#[from] source::cupti::AttachError),
+    /// No target at all.
+    #[error("none of the {pids} processes could be attached to; the reasons are above")]
+    NoneAttached {
+        /// How many there were.
+        pids: usize,
+    },
     /// The shim cannot be loaded into a target.
     #[error(transparent)]
     Inject(#[from] inject::Error),
@@ -92,12 +99,22 @@ impl Error {
         }
     }
 
+    /// The message for a terminal. That about a configuration file has its lines in it; any other is one line, whatever a
+    /// process calls itself.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Config(_) | Self::Probes(_) => self.to_string(),
+            _ => plain(&self.to_string()).into_owned(),
+        }
+    }
+
     /// Whether there is no ring, so that at most probes tell of the process.
     #[must_use]
     pub fn has_no_ring(&self) -> bool {
         match self {
             Self::Attach(error) | Self::Pipeline(pipeline::Error::Attach(error)) => error.has_no_ring(),
-            Self::Inject(_) => true,
+            Self::Inject(_) | Self::NoShim { .. } => true,
             _ => false,
         }
     }

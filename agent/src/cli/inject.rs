@@ -4,6 +4,7 @@
 //! asked to.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tracing::info;
@@ -30,7 +31,7 @@ enum Wish {
 #[derive(Debug, Clone, Args)]
 pub(super) struct Loading {
     /// Whether to load the shim into a process that runs without it (ptrace; see docs/operating.md).
-    #[arg(long, value_enum, default_value = "never", value_name = "WISH")]
+    #[arg(long, value_enum, default_value = "auto", value_name = "WISH")]
     inject: Wish,
     /// How long to wait for a thread of the process that may be borrowed, and as long again for its dynamic linker.
     #[arg(long, default_value = "5s", value_name = "TIME")]
@@ -38,6 +39,17 @@ pub(super) struct Loading {
     /// The shim's library; found beside this program by default.
     #[arg(long, env = "GPU_AGENT_SHIM_PATH", value_name = "FILE")]
     shim: Option<PathBuf>,
+    /// A folder with libcuptis, as NVIDIA's packages lay it out, for processes that have none: the newest of their CUDA that is no
+    /// newer than their driver is loaded with the shim.
+    #[arg(long, env = "GPU_AGENT_CUPTI_DIR", value_name = "FOLDER")]
+    cupti_dir: Option<PathBuf>,
+}
+
+impl Loading {
+    /// Longest that one loading takes: it waits twice, and a little in between.
+    pub(super) fn patience(&self) -> Duration {
+        self.inject_timeout.duration() * 2 + Duration::from_secs(2)
+    }
 }
 
 /// Opens the ring of the process, after having loaded the shim into it if need be.
@@ -48,8 +60,11 @@ pub(super) fn find(pid: Pid, loading: &Loading) -> Result<Opened, Error> {
     }
     let shim = shim_path::find(loading.shim.as_deref())?;
     let process = Process::look_up(pid).map_err(AttachError::from)?;
-    let options =
-        Options { timeout: loading.inject_timeout.duration(), force: loading.inject == Wish::Force };
+    let options = Options {
+        timeout: loading.inject_timeout.duration(),
+        force: loading.inject == Wish::Force,
+        cupti_folder: loading.cupti_dir.clone(),
+    };
     let lock = Lock::take(pid)?;
     // Another agent may have loaded it since the first look.
     match cupti::find(pid) {
@@ -59,7 +74,7 @@ pub(super) fn find(pid: Pid, loading: &Loading) -> Result<Opened, Error> {
     let injected = inject::inject_locked(&lock, &process, &shim, options)?;
     info!(
         pid = pid.0,
-        executable = %process.executable,
+        executable = &*process.executable,
         stopped_us = injected.stopped.as_micros() as u64,
         stops = injected.stops,
         total_ms = injected.total.as_millis() as u64,

@@ -35,6 +35,7 @@ impl Host {
             self.kernel(),
             self.btf(),
             self.attaching(),
+            self.loading(),
             self.probing(),
             self.lockdown(),
             self.yama(),
@@ -75,10 +76,28 @@ impl Host {
 
     fn attaching(&self) -> Line {
         match self.capabilities.missing() {
-            "" => Line::ok("attach", "this agent may look into and load the shim into any process"),
+            "" => Line::ok("attach", "this agent may look into any process"),
             missing => Line::degraded(
                 "attach",
                 format!("this agent lacks {missing}, so it can attach to processes of its own user at most"),
+                format!("run it as root, or give it {missing}"),
+            ),
+        }
+    }
+
+    fn loading(&self) -> Line {
+        match (self.capabilities.missing_for_loading(), self.capabilities.sys_admin) {
+            ("", true) => Line::ok("loading", "this agent may load the shim into any process that runs"),
+            ("", false) => Line::degraded(
+                "loading",
+                "this agent lacks CAP_SYS_ADMIN, so it cannot read seccomp filters, and leaves processes alone that have one",
+                "run it as root, give it CAP_SYS_ADMIN, or use --inject force",
+            ),
+            (missing, _) => Line::degraded(
+                "loading",
+                format!(
+                    "this agent lacks {missing}, so it can load the shim into processes of its own user at most"
+                ),
                 format!("run it as root, or give it {missing}"),
             ),
         }
@@ -141,10 +160,10 @@ impl Host {
 
     fn memfd_noexec(&self) -> Line {
         match self.read("proc/sys/vm/memfd_noexec").as_str() {
-            "2" => Line::no(
+            "2" => Line::degraded(
                 "memfd_noexec",
-                "vm.memfd_noexec is 2: the shim cannot be loaded into running processes, for it comes as a memory file",
-                "sysctl vm.memfd_noexec=1, or start programs with `gpu-agent run`",
+                "vm.memfd_noexec is 2: the shim comes into running processes as a file in their root, where that can be written",
+                "sysctl vm.memfd_noexec=1, for processes whose root is read-only",
             ),
             "" => Line::ok("memfd_noexec", "not known to this kernel"),
             value => Line::ok("memfd_noexec", format!("vm.memfd_noexec is {value}")),

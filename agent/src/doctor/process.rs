@@ -1,265 +1,120 @@
 //! One process: what CUDA it has, whether the shim is or can be in it, and what will not be visible.
 //!
-//! Enters: a pid. Leaves: lines. Refuses: to stop it, to open its devices, to read its arguments; of its environment only
-//! three variables are looked at.
+//! Enters: a pid. Leaves: lines. Refuses: to stop it, to open its devices, to read its arguments; of its environment only the
+//! variables of [`Environment`] are looked at.
 
-use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::{Line, Report};
+use crate::capability::Capabilities;
 use crate::event::Pid;
-use crate::identity::{IdentityError, Process};
-use crate::inject::arch::Native;
-use crate::inject::cupti::{Candidate, Cuda};
-use crate::inject::door::Linux;
-use crate::inject::runtime::Runtime;
-use crate::inject::{self, checks};
-use crate::source::cupti;
-use crate::symbols::process::{Mapped, mapped};
-use crate::symbols::{Cache, Image, Pattern};
+use crate::identity::{Glance, IdentityError, Process};
+use crate::inject::cupti::Cuda;
+use crate::symbols::process::{Mapped, ProcessError, mapped};
 
-/// The variables that say something about CUPTI in a process.
-const VARIABLES: [&str; 3] = ["CUDA_INJECTION64_PATH", "NVTX_INJECTION64_PATH", "GPU_AGENT_SHIM"];
-/// Longest environment that is looked through.
-const MAX_ENVIRONMENT_BYTES: usize = 4 << 20;
-/// Namespaces that make a difference to a user who looks, or to the agent.
-const NAMESPACES: [&str; 7] = ["mnt", "pid", "net", "user", "ipc", "cgroup", "time"];
+mod cuda;
+mod environment;
+mod loading;
+mod place;
+mod shim;
 
-/// All about `pid`.
-///
-/// # Errors
-/// There is no such process, or it cannot be looked at at all.
-pub fn report(pid: Pid) -> Result<Report, IdentityError> {
-    let process = Process::look_up(pid)?;
+use environment::Environment;
+
+/// All about `pid`; where there is no such process, that.
+#[must_use]
+pub fn report(pid: Pid) -> Report {
+    let process = match Process::look_up(pid) {
+        Ok(process) => process,
+        Err(error) => return nobody(pid, &error),
+    };
     let subject = format!(
         "process {pid} ({}, user {}{})",
         process.executable,
         process.uid,
         process.container.as_deref().map(|id| format!(", container {id}")).unwrap_or_default()
     );
-    let files = match mapped(pid) {
-        Ok(files) => files,
-        Err(error) => {
-            let line =
-                Line::no("mappings", error.to_string(), "run the agent as root, or give it CAP_SYS_PTRACE");
-            return Ok(Report { subject, lines: vec![line] });
-        }
+    if Glance::at(pid).is_ok_and(|glance| glance.address_space_bytes == 0) {
+        let reason = "it is a thread of Linux itself, or about to end: it has no memory, and so no CUDA";
+        let line = Line::no("process", reason, "name the process that does the GPU work");
+        return Report { subject, lines: vec![line] };
+    }
+    let lines = match mapped(pid) {
+        Ok(files) => Looked::at(process, files).lines(),
+        Err(error) => vec![unreadable(&error, Capabilities::own().missing())],
     };
-    let cuda = Cuda::of(&files);
-    let environment = environment(pid);
-    let mut lines = vec![driver(&cuda), runtime(&cuda)];
-    lines.push(cupti(pid, &cuda));
-    lines.push(owner(&cuda, &environment));
-    lines.push(shim(&process, &cuda));
-    lines.push(loading(&process, &files, &cuda));
-    lines.push(symbols(&files, &cuda));
-    lines.push(mig(pid));
-    lines.push(namespaces(pid));
-    lines.extend(invisible(&cuda));
-    Ok(Report { subject, lines })
+    Report { subject, lines }
 }
 
-fn driver(cuda: &Cuda) -> Line {
-    match (&cuda.driver, cuda.driver_version()) {
-        (Some(_), Some(version)) => Line::ok("CUDA driver", format!("libcuda {version}")),
-        (Some(path), None) => Line::ok("CUDA driver", path.display().to_string()),
-        (None, _) => Line::no(
-            "CUDA driver",
-            "libcuda.so is not mapped: the process has not used CUDA so far",
-            "name the process that does the GPU work, not its launcher; or attach with --wait",
-        ),
+/// What was read of it.
+struct Looked {
+    process: Process,
+    files: Vec<Mapped>,
+    cuda: Cuda,
+    environment: Environment,
+}
+
+impl Looked {
+    fn at(process: Process, files: Vec<Mapped>) -> Self {
+        let (cuda, environment) = (Cuda::of(&files), Environment::of(process.pid));
+        Self { process, files, cuda, environment }
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let Self { process, files, cuda, environment } = self;
+        let pid = process.pid;
+        let candidates = cuda.candidates(pid);
+        let shim = shim::Shim::of(process, cuda);
+        let mut lines = vec![
+            cuda::driver(cuda, shim.versions()),
+            cuda::runtime(cuda, &executable(pid), files),
+            cuda::major(cuda, shim.versions()),
+            cuda::cupti(cuda, &candidates),
+            cuda::owner(cuda, environment),
+            shim.line(),
+        ];
+        lines.extend(loading::lines(process, files, &shim, candidates.first()));
+        lines.extend(cuda::graphs(cuda, candidates.first()));
+        lines.push(place::symbols(files, cuda));
+        lines.push(place::mig(pid, environment));
+        lines.push(place::namespaces(pid));
+        lines.extend(unseen(cuda));
+        lines
     }
 }
 
-fn runtime(cuda: &Cuda) -> Line {
-    match (cuda.runtimes.as_slice(), cuda.major()) {
-        ([path, ..], Some(major)) => {
-            Line::ok("CUDA runtime", format!("CUDA {major}, dynamic: {}", path.display()))
+fn executable(pid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/exe"))
+}
+
+fn nobody(pid: Pid, error: &IdentityError) -> Report {
+    let fix = match error {
+        IdentityError::NoSuchProcess(_) => {
+            "look the pid up again; in a container, in the agent's own pid namespace"
         }
-        ([path, ..], None) => Line::ok("CUDA runtime", format!("dynamic: {}", path.display())),
-        ([], _) => Line::ok("CUDA runtime", "linked statically, or the program uses the driver's API alone"),
-    }
-}
-
-/// Which libcupti the shim would use.
-fn cupti(pid: Pid, cuda: &Cuda) -> Line {
-    let candidates = cuda.candidates(pid);
-    let Some(Candidate { path, place, is_before_12_6 }) = candidates.first() else {
-        return Line::no(
-            "CUPTI",
-            "no libcupti is loaded, beside its CUDA libraries, in its Python environment, or in a toolkit",
-            "install the CUPTI that belongs to its CUDA (pip install nvidia-cuda-cupti-cu12), or name one in GPU_AGENT_CUPTI when it starts",
-        );
+        IdentityError::Ended(_) => "look the pid up again; its parent has not taken note of its end",
+        IdentityError::Proc { .. } => "run the agent as root, with /proc mounted without hidepid",
     };
-    let mut reason = format!("{} ({place})", path.display());
-    if candidates.len() > 1 {
-        reason.push_str(&format!("; {} copies in all", candidates.len()));
-    }
-    if *is_before_12_6 == Some(true) {
-        return Line::degraded(
-            "CUPTI",
-            format!(
-                "{reason}: older than 12.6, where CUDA graphs that exist already may crash the process once CUPTI is on"
-            ),
-            "start it with `gpu-agent run`, update its CUDA, or, if it has no CUDA graphs, attach with --inject force",
-        );
-    }
-    Line::ok("CUPTI", reason)
+    Report { subject: format!("process {pid}"), lines: vec![Line::no("process", error.to_string(), fix)] }
 }
 
-fn owner(cuda: &Cuda, environment: &[(&'static str, String)]) -> Line {
-    let injected =
-        environment.iter().find(|(name, path)| name.ends_with("_PATH") && !path.contains("gpu_agent"));
-    match (cuda.owners.as_slice(), injected) {
-        ([], None) => Line::ok("CUPTI's owner", "no other profiler is mapped"),
-        ([owner, ..], _) => Line::no(
-            "CUPTI's owner",
-            format!("{owner} is in the process, and CUPTI has one owner"),
-            "wait until it has ended, or run the process without it",
-        ),
-        ([], Some((name, path))) => Line::degraded(
-            "CUPTI's owner",
-            format!("{name} is {path}: that library may own CUPTI"),
-            "start the process without that variable",
-        ),
-    }
-}
-
-fn shim(process: &Process, cuda: &Cuda) -> Line {
-    match cupti::find(process.pid) {
-        Ok(opened) => {
-            let state = opened.control.report().state;
-            Line::ok(
-                "shim",
-                format!(
-                    "loaded, {}",
-                    state.map_or_else(
-                        || "in no known state".to_owned(),
-                        |state| format!("{state:?}").to_lowercase()
-                    )
-                ),
-            )
+fn unreadable(error: &ProcessError, missing: &str) -> Line {
+    let fix = match missing {
+        "" => {
+            "this agent has what it takes here: the process is in another user namespace, or a security module (SELinux, AppArmor) protects it".to_owned()
         }
-        Err(_) if cuda.has_shim => Line::degraded(
-            "shim",
-            "loaded, but without a ring: CUDA is not initialised yet, or shared memory could not be had",
-            "attach with --wait",
-        ),
-        Err(_) => Line::ok("shim", "not loaded"),
-    }
-}
-
-fn loading(process: &Process, files: &[Mapped], cuda: &Cuda) -> Line {
-    if cuda.has_shim {
-        return Line::ok("loading", "not needed");
-    }
-    let outcome = checks::check(process)
-        .and_then(|seccomp| Runtime::find::<Linux, Native>(&Linux, process.pid, files).map(|_| seccomp));
-    match outcome {
-        Ok(false) => Line::ok("loading", "the shim can be loaded while it runs"),
-        Ok(true) => Line::degraded(
-            "loading",
-            "a seccomp filter is in force; whether it lets the shim in is read when it is loaded (CAP_SYS_ADMIN)",
-            "nothing must be done; if it is refused then, allow in the filter what the refusal names",
-        ),
-        Err(inject::Error::Refused { refusal, .. }) => {
-            let text = refusal.to_string();
-            let (reason, fix) = text.split_once("; ").unwrap_or((&text, "start it with `gpu-agent run`"));
-            Line::no("loading", reason, fix)
-        }
-        Err(error) => Line::no("loading", error.to_string(), "start it with `gpu-agent run`"),
-    }
-}
-
-/// Whether the driver's entry points can be probed.
-fn symbols(files: &[Mapped], cuda: &Cuda) -> Line {
-    let Some(driver) = &cuda.driver else { return Line::ok("symbols", "none to look for without a driver") };
-    let file = files.iter().find(|file| Path::new(&*file.shown) == driver);
-    let found = file.and_then(|file| {
-        let image = Image::open(&file.path, file.shown.clone()).ok()?;
-        let answers =
-            image.lookup(&Cache::disabled(), &[Pattern::Exact("cuLaunchKernel".to_owned())]).ok()?;
-        answers.into_iter().next()?.ok().filter(|symbols| !symbols.is_empty())
-    });
-    match found {
-        Some(_) => {
-            Line::ok("symbols", "cuLaunchKernel is found; `gpu-agent probes check` tells of the engine's")
-        }
-        None => Line::degraded(
-            "symbols",
-            format!("cuLaunchKernel is not found in {}", driver.display()),
-            "run the agent as root, so that it can open the very file that is mapped",
-        ),
-    }
-}
-
-/// A process that uses a MIG instance holds that instance's capability open.
-fn mig(pid: Pid) -> Line {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let uses = entries
-        .filter_map(|entry| fs::read_link(entry.path()).ok())
-        .any(|path| path.starts_with("/dev/nvidia-caps"));
-    if uses {
-        return Line::degraded(
-            "MIG",
-            "the process uses a MIG instance: its times and sizes are the instance's, counters of the device are the whole device's",
-            "nothing must be done",
-        );
-    }
-    Line::ok("MIG", "not in use")
-}
-
-fn namespaces(pid: Pid) -> Line {
-    let link = |pid: &str, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).ok();
-    let differs = |name: &&&str| {
-        let theirs = link(&pid.to_string(), name);
-        theirs.is_some() && theirs != link("self", name)
+        missing => format!("run the agent as root, or give it {missing}"),
     };
-    let other: Vec<&str> = NAMESPACES.iter().filter(differs).copied().collect();
-    if other.contains(&"time") {
-        return Line::no(
-            "namespaces",
-            "it is in another time namespace, whose CLOCK_MONOTONIC is not the agent's",
-            "run the agent in the same time namespace",
-        );
-    }
-    match other.as_slice() {
-        [] => Line::ok("namespaces", "the agent's own"),
-        other => {
-            Line::ok("namespaces", format!("of its own: {}; that makes no difference", other.join(", ")))
-        }
-    }
+    Line::no("mappings", error.to_string(), fix)
 }
 
 /// What even a perfect attachment does not show.
-fn invisible(cuda: &Cuda) -> Vec<Line> {
-    if cuda.driver.is_none() {
-        return Vec::new();
-    }
-    vec![
-        Line::degraded(
-            "not visible",
-            "kernels, copies and allocations from before the attachment: CUPTI tells of devices and contexts that exist, not of the past",
-            "start the process with `gpu-agent run` to see it from its first call",
-        ),
-        Line::degraded(
-            "not visible",
-            "operations that launched CUDA graphs captured before the attachment: their kernels are classified by name",
-            "attach before the engine warms up, or start it with `gpu-agent run`",
-        ),
-    ]
-}
-
-fn environment(pid: Pid) -> Vec<(&'static str, String)> {
-    let mut bytes = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    bytes.truncate(MAX_ENVIRONMENT_BYTES);
-    bytes.split(|&byte| byte == 0).filter_map(|variable| wanted(&String::from_utf8_lossy(variable))).collect()
-}
-
-fn wanted(variable: &str) -> Option<(&'static str, String)> {
-    let (name, value) = variable.split_once('=')?;
-    let name = VARIABLES.iter().find(|wanted| **wanted == name)?;
-    Some((name, value.to_owned()))
+fn unseen(cuda: &Cuda) -> Option<Line> {
+    cuda.driver.as_ref()?;
+    Some(Line::degraded(
+        "not visible",
+        "kernels, copies and allocations from before the attachment: CUPTI tells of devices and contexts that exist, not of the past",
+        "start the process with `gpu-agent run` to see it from its first call",
+    ))
 }
 
 #[cfg(test)]
@@ -267,32 +122,54 @@ mod tests {
     use super::*;
     use crate::doctor::Verdict;
 
+    fn topics(report: &Report) -> Vec<&str> {
+        report.lines.iter().map(|line| line.topic).collect()
+    }
+
     #[test]
     fn a_process_without_cuda_is_told_apart() {
-        let report = report(Pid(std::process::id())).unwrap();
+        let report = report(Pid(std::process::id()));
         let line = |topic: &str| report.lines.iter().find(|line| line.topic == topic).unwrap();
+        assert_eq!(
+            topics(&report),
+            [
+                "CUDA driver",
+                "CUDA runtime",
+                "CUDA major",
+                "CUPTI",
+                "CUPTI's owner",
+                "shim",
+                "loading",
+                "symbols",
+                "MIG",
+                "namespaces"
+            ]
+        );
         assert_eq!(line("CUDA driver").verdict, Verdict::No);
         assert_eq!(line("namespaces").reason, "the agent's own");
-        assert!(report.lines.iter().all(|line| line.topic != "not visible"), "nothing can be missed");
-        assert!(
-            report.lines.iter().all(|line| line.verdict == Verdict::Ok || !line.fix.is_empty()),
-            "{report}"
-        );
+        let has_way_out = |line: &Line| line.verdict == Verdict::Ok || !line.fix.is_empty();
+        assert!(report.lines.iter().all(has_way_out), "{report}");
     }
 
     #[test]
-    fn other_variables_of_an_environment_are_not_taken() {
-        assert_eq!(wanted("AWS_SECRET_ACCESS_KEY=x"), None);
-        assert_eq!(wanted("CUDA_INJECTION64_PATH=/x"), Some(("CUDA_INJECTION64_PATH", "/x".to_owned())));
+    fn a_pid_without_a_process_or_with_a_dead_one_has_a_report_that_says_so() {
+        assert_eq!(topics(&report(Pid(0x3FFF_FFFF))), ["process"]);
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid(child.id());
+        while !matches!(Process::look_up(pid), Err(IdentityError::Ended(_))) {
+            std::thread::yield_now();
+        }
+        let zombie = report(pid);
+        assert_eq!(topics(&zombie), ["process"]);
+        assert!(zombie.to_string().contains("has ended"), "{zombie}");
+        child.wait().unwrap();
     }
 
     #[test]
-    fn another_owner_of_cupti_is_named() {
-        let nsys = Cuda { owners: vec!["Nsight Systems"], ..Cuda::default() };
-        assert_eq!(owner(&nsys, &[]).verdict, Verdict::No);
-        let injected = [("CUDA_INJECTION64_PATH", "/opt/other.so".to_owned())];
-        assert_eq!(owner(&Cuda::default(), &injected).verdict, Verdict::Degraded);
-        let ours = [("CUDA_INJECTION64_PATH", "/x/libgpu_agent_cupti.so".to_owned())];
-        assert_eq!(owner(&Cuda::default(), &ours).verdict, Verdict::Ok);
+    fn mappings_that_may_not_be_read_have_a_way_out_for_who_has_every_capability_too() {
+        let source = std::io::Error::from_raw_os_error(libc::EACCES);
+        let error = ProcessError::Maps { path: "/proc/1/maps".to_owned(), source };
+        assert!(unreadable(&error, "").fix.contains("user namespace"));
+        assert!(unreadable(&error, "CAP_SYS_PTRACE").fix.contains("CAP_SYS_PTRACE"));
     }
 }

@@ -1,5 +1,4 @@
-//! What differs between processors: registers, system calls, the frame of a signal, the code that the shim's first thread
-//! runs.
+//! What differs between processors: registers, system calls, the frame of a signal, the code that is run in a process.
 //!
 //! Enters: the registers of a stopped thread. Leaves: the registers, frames and code to make it do something and come back.
 //! Refuses: to touch a thread; that is [`super::held`]'s.
@@ -43,12 +42,12 @@ pub struct Numbers {
     pub munmap: u64,
     /// `close`.
     pub close: u64,
-    /// `clone` and `clone3`: either makes a thread.
-    pub clone: [u64; 2],
-    /// `rt_sigreturn`.
-    pub rt_sigreturn: u64,
     /// `rt_sigprocmask`.
     pub rt_sigprocmask: u64,
+    /// `openat`.
+    pub openat: u64,
+    /// `ppoll`.
+    pub ppoll: u64,
 }
 
 /// How a system call waits, which decides whether its thread may be borrowed.
@@ -98,8 +97,6 @@ pub trait Arch {
 
     /// Number of the regset with floating point and vectors.
     const VECTOR_SET: i32;
-    /// Number of the regset with the number of the system call, where that is none of the general registers.
-    const SYSCALL_SET: Option<i32>;
     /// Bytes below the stack pointer that belong to the running function.
     const RED_ZONE_BYTES: u64;
     /// Its system calls.
@@ -113,10 +110,8 @@ pub trait Arch {
     fn gadgets(code: &[u8], address: u64) -> Result<Gadgets, &'static str>;
     /// Stack pointer and program counter.
     fn position(registers: &Self::Registers) -> (u64, u64);
-    /// What the system call that the thread has left, or is about to enter, returns and is.
+    /// What the system call returns that the thread has left.
     fn syscall_outcome(registers: &Self::Registers) -> i64;
-    /// Number of the system call that the thread is about to enter, or has left.
-    fn syscall_number(registers: &Self::Registers) -> i64;
     /// The state that Linux is to restore when the agent lets the thread go, if it may be borrowed: it is in the system call in
     /// which it was seen at `position` (stack pointer and program counter), and Linux or, by going back one instruction,
     /// the agent starts that again.
@@ -128,9 +123,8 @@ pub trait Arch {
     fn call(state: &Self::Registers, call: &Call, gadgets: &Gadgets, frame: &Frame) -> Self::Registers;
     /// Registers of a thread that does nothing but come back.
     fn idle(state: &Self::Registers, gadgets: &Gadgets, frame: &Frame) -> Self::Registers;
-    /// Registers of a thread at the entry of `rt_sigreturn`, so that it does not enter it now, and does if it goes on.
-    fn before_sigreturn(at_entry: &Self::Registers, gadgets: &Gadgets) -> Self::Registers;
-    /// The code that the shim's first thread runs, a function of the mailbox's address. Position independent.
+    /// The code that the borrowed thread runs, and the one that it makes: a function of the mailbox's address. Position
+    /// independent.
     fn code() -> &'static [u8];
 }
 

@@ -25,6 +25,8 @@ pub struct Status {
     pub seccomp: u32,
     /// Runs with a shadow stack.
     pub shadow_stack: bool,
+    /// Signals that wait to be delivered and have a handler, as a mask.
+    pub handled: u64,
 }
 
 impl Status {
@@ -43,12 +45,14 @@ impl Status {
     pub fn parse(status: &str) -> Self {
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let number = |name| field(name).and_then(|value| value.parse().ok()).unwrap_or(0);
+        let mask = |name| field(name).and_then(|value| u64::from_str_radix(value, 16).ok()).unwrap_or(0);
         Self {
             stopped: field("State:").is_some_and(|state| state.starts_with('T')),
             tracer: number("TracerPid:"),
             seccomp: number("Seccomp:"),
             shadow_stack: field("x86_Thread_features:")
                 .is_some_and(|features| features.split_whitespace().any(|word| word == "shstk")),
+            handled: (mask("SigPnd:") | mask("ShdPnd:")) & mask("SigCgt:"),
         }
     }
 
@@ -65,18 +69,26 @@ impl Status {
     }
 }
 
-/// Checks everything that needs no look into the C library. Returns whether a seccomp filter is in force.
-pub fn check(process: &Process) -> Result<bool, Error> {
+/// What is to be reckoned with in a process that may be entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// A seccomp filter is in force.
+    pub has_seccomp: bool,
+    /// It may execute memory files, as far as is known before it makes one.
+    pub has_memory_files: bool,
+}
+
+/// Checks everything that needs no look into the C library.
+pub fn check(process: &Process) -> Result<Checked, Error> {
     let pid = process.pid;
     let status = Status::read(pid)?;
     let refusal = status
         .refusal()
         .or_else(|| privileges(process, Capabilities::own(), yama()))
-        .or_else(|| (memfd_noexec() >= 2).then_some(Refusal::NoExec))
         .or_else(|| is_switched_off(&environment(pid)).then_some(Refusal::SwitchedOff));
     match refusal {
         Some(refusal) => Err(Error::Refused { pid, refusal }),
-        None => Ok(status.seccomp == 2),
+        None => Ok(Checked { has_seccomp: status.seccomp == 2, has_memory_files: memfd_noexec() < 2 }),
     }
 }
 
@@ -98,7 +110,7 @@ pub fn yama() -> u32 {
 }
 
 /// `vm.memfd_noexec` of the agent's own pid namespace; 0 before Linux 6.3. A process in another may have a stricter one, and
-/// then says so when it makes the file.
+/// says so when it makes the file.
 pub fn memfd_noexec() -> u32 {
     setting("/proc/sys/vm/memfd_noexec")
 }
@@ -142,6 +154,12 @@ mod tests {
         assert_eq!(refusal("Seccomp:\t1\n"), Some(Refusal::SeccompStrict));
         assert_eq!(refusal("Seccomp:\t2\n"), None, "its filter is looked at");
         assert_eq!(refusal("x86_Thread_features:\tshstk wrss\n"), Some(Refusal::ShadowStack));
+    }
+
+    #[test]
+    fn of_the_waiting_signals_those_with_a_handler_count() {
+        let status = "SigPnd:\t0000000000000200\nShdPnd:\t0000000000010001\nSigCgt:\t0000000000000201\n";
+        assert_eq!(Status::parse(status).handled, 0x201);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Stop {
     Syscall,
     /// It is about to get this signal.
     Signal(i32),
+    /// It is about to get this signal for what its own instruction did.
+    Fault(i32),
     /// It has ended, or its process has started another program.
     Gone,
 }
@@ -81,8 +83,6 @@ pub trait Door {
     fn set_signal_mask(&self, tid: Tid, mask: u64) -> io::Result<()>;
     /// `PTRACE_SECCOMP_GET_FILTER`: the thread's filter number `index`, the newest first; `None` where there are no more.
     fn seccomp_filter(&self, tid: Tid, index: u32) -> io::Result<Option<Vec<Instruction>>>;
-    /// `tgkill`.
-    fn signal(&self, pid: Pid, tid: Tid, signal: i32) -> io::Result<()>;
     /// Reads the process's memory, as far as it reaches.
     fn read(&self, pid: Pid, address: u64, into: &mut [u8]) -> io::Result<usize>;
     /// Writes all of `from` into the process's memory.
@@ -90,6 +90,11 @@ pub trait Door {
     /// A copy of a descriptor of the process.
     fn descriptor(&self, pid: Pid, number: u32) -> io::Result<File>;
 }
+
+/// Signals that Linux sends for what an instruction does. Blocked, they would take the program's handler away with them
+/// (`force_sig_info_to_task`).
+pub const FAULTS: [i32; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
 /// The real one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -109,6 +114,15 @@ fn ptrace(request: libc::c_uint, tid: Tid, address: *mut c_void, data: *mut c_vo
 
 fn number(value: c_int) -> *mut c_void {
     core::ptr::without_provenance_mut(value as usize)
+}
+
+/// Whether the signal that the thread is about to get comes from Linux (sigaction(2): a positive `si_code`), and not from a
+/// process.
+fn is_own_doing(tid: Tid) -> io::Result<bool> {
+    let mut info = core::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    ptrace(libc::PTRACE_GETSIGINFO, tid, number(0), info.as_mut_ptr().cast())?;
+    // SAFETY: any bytes are a siginfo, and all are initialised.
+    Ok(unsafe { info.assume_init() }.si_code > 0)
 }
 
 /// A part of the process's memory, for `process_vm_readv` and its like. Unlike `/proc/PID/mem` they ask for the right to
@@ -165,6 +179,7 @@ impl Door for Linux {
             (_, signal) if signal == libc::SIGTRAP | 0x80 => Stop::Syscall,
             // No option asks for it, and it comes all the same after exec in a seized thread.
             (libc::PTRACE_EVENT_EXEC, _) => Stop::Gone,
+            (_, signal) if FAULTS.contains(&signal) && is_own_doing(tid)? => Stop::Fault(signal),
             (_, signal) => Stop::Signal(signal),
         }))
     }
@@ -201,12 +216,6 @@ impl Door for Linux {
         let mut words = vec![[0_u8; 8]; count];
         ptrace(PTRACE_SECCOMP_GET_FILTER, tid, position, words.as_mut_ptr().cast())?;
         Ok(Some(words.into_iter().map(Instruction::from_bytes).collect()))
-    }
-
-    fn signal(&self, pid: Pid, tid: Tid, signal: i32) -> io::Result<()> {
-        // SAFETY: numbers only.
-        let outcome = unsafe { libc::syscall(libc::SYS_tgkill, pid.0, tid.0, signal) };
-        if outcome == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     fn read(&self, pid: Pid, address: u64, into: &mut [u8]) -> io::Result<usize> {

@@ -151,6 +151,24 @@ pub enum Error {
         /// How long was waited.
         waited: Duration,
     },
+    /// The agent was too slow.
+    #[error(
+        "this agent was held up for so long that the thread in process {pid} no longer waited for the shim; nothing was loaded, try again"
+    )]
+    Late {
+        /// The process.
+        pid: Pid,
+    },
+    /// No file could be put into its root.
+    #[error(
+        "process {pid} may not execute memory files (vm.memfd_noexec is 2 in its pid namespace), and no file can be put into its root instead: {tried}; set vm.memfd_noexec to 1 or 0, or start the process with `gpu-agent run`"
+    )]
+    Disk {
+        /// The process.
+        pid: Pid,
+        /// Each folder, and why not there.
+        tried: String,
+    },
     /// The shim's own file.
     #[error("cannot read the shim {path}: {source}")]
     Shim {
@@ -230,11 +248,6 @@ pub enum Refusal {
         /// What is missing.
         what: &'static str,
     },
-    /// No executable memory files.
-    #[error(
-        "vm.memfd_noexec is 2 in its pid namespace, so that no memory file can be executed; set it to 1 or 0, or start the process with `gpu-agent run`"
-    )]
-    NoExec,
     /// A seccomp filter.
     #[error(
         "its seccomp filter does not allow {call}{}; add it to the container's seccomp profile, or start the process with `gpu-agent run`",
@@ -297,11 +310,20 @@ impl Error {
                 | Self::NoThreadAtRest { .. }
                 | Self::Unresponsive { .. }
                 | Self::Slow { .. }
+                | Self::Late { .. }
                 | Self::Refused {
                     refusal: Refusal::Stopped | Refusal::Starting | Refusal::Traced { .. },
                     ..
                 }
         )
+    }
+}
+
+impl Error {
+    /// Whether it says that the process may not make a memory file that can be executed, although no filter denies the call.
+    pub(super) fn forbids_memory_files(&self) -> bool {
+        matches!(self, Self::Call { call, source, .. }
+            if *call == super::way::MEMFD_CREATE && source.raw_os_error() == Some(libc::EACCES))
     }
 }
 

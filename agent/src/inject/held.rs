@@ -1,13 +1,14 @@
 //! A thread of the target that works for the agent, from the moment it stops until it goes on as before.
 //!
-//! Enters: a thread at rest in a system call. Leaves: results of system calls and of one function, made by it; the thread,
-//! as it was. Refuses: a thread that has left its call meanwhile; to let a signal run a handler before the thread is
-//! itself again: all that can be are blocked, which Linux keeps for later. `SIGSTOP` cannot be and has no handler: it is
-//! delivered at once, because only Linux knows whether a `SIGCONT` has come after it.
+//! Enters: a thread at rest in a system call. Leaves: results of system calls, made by it, and what a piece of code has done
+//! in it; the thread, as it was. Refuses: a thread that has left its call meanwhile; to let a signal run a handler of the
+//! program before the thread is itself again: all that can be are blocked, which Linux keeps for later. `SIGSTOP` cannot be
+//! and has no handler: it is delivered at once, because only Linux knows whether a `SIGCONT` has come after it.
 //!
 //! Whatever fails, the thread is given back ([`Held::release`], or on drop), and whatever becomes of the agent, it comes back
 //! by itself ([`super::arch`]).
 
+use core::ops::Range;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -15,21 +16,29 @@ use zerocopy::IntoBytes;
 
 use super::Error;
 use super::arch::{Arch, Call, Frame, Gadgets, MAX_FRAME_BYTES};
-use super::door::{Door, RegisterSet, Stop, Tid, Until};
+use super::checks::Status;
+use super::door::{Door, FAULTS, RegisterSet, Stop, Tid, Until};
+use super::mailbox::{SIGCANCEL, SIGSETXID};
 use super::runtime::Runtime;
 use super::seccomp::Instruction;
 use super::threads::Candidate;
 use crate::event::Pid;
 
-/// Longest wait for a thread to stop.
+/// Longest wait for a thread to stop, or for the code that it runs.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two looks. The agent sleeps meanwhile: the thread may want the same processor.
 const NAP: Duration = Duration::from_micros(5);
+/// Most bytes that can be put below the frame: a handler's own frame leaves them alone, as it does every red zone.
+const PUT_BYTES: usize = 112;
 
-/// Signals that Linux sends for what an instruction does. Blocked, they would take the program's handler away with them
-/// (`force_sig_info_to_task`), so they are not.
-const FAULTS: [i32; 6] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+/// All signals whose handlers must wait.
+const ALL_BUT_FAULTS: u64 = {
+    let [segv, bus, ill, fpe, trap, sys] = FAULTS;
+    !(bit(segv) | bit(bus) | bit(ill) | bit(fpe) | bit(trap) | bit(sys))
+};
+/// Those of them that a borrowed thread always blocks: two cannot be, and the first thread of a process unblocks the C
+/// library's own two when it makes the second one.
+const OURS: u64 = ALL_BUT_FAULTS & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP) | SIGCANCEL | SIGSETXID);
 
 /// See the module.
 #[derive(Debug)]
@@ -43,16 +52,22 @@ pub struct Held<'a, D: Door, A: Arch> {
     saved: Option<Saved<A>>,
     /// It runs: neither can its registers be set nor can it be let go.
     runs: bool,
-    /// It is inside of a function, which must end: it may hold a lock.
+    /// It has stopped where signals are delivered, and whence Linux restarts a call.
+    restarts: bool,
+    /// It runs code that must come to its end: it may hold a lock.
     inside: bool,
     released: bool,
 }
 
 #[derive(Debug)]
 struct Saved<A: Arch> {
+    /// As the thread stopped, and as it is to go on.
+    stopped: A::Registers,
     registers: A::Registers,
     vector: Vec<u8>,
+    /// Its own, and the present one.
     signal_mask: u64,
+    blocked: u64,
     /// The way back, below the thread's own stack.
     frame: Frame,
 }
@@ -70,14 +85,24 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         let gadgets = runtime.gadgets;
         door.seize(tid).map_err(failed(pid, tid, "trace"))?;
         let since = Instant::now();
-        let mut held =
-            Self { door, pid, tid, since, gadgets, saved: None, runs: true, inside: false, released: false };
+        let mut held = Self {
+            door,
+            pid,
+            tid,
+            since,
+            gadgets,
+            saved: None,
+            runs: true,
+            restarts: false,
+            inside: false,
+            released: false,
+        };
         door.interrupt(tid).map_err(failed(pid, tid, "stop"))?;
         loop {
             match held.next()? {
                 Stop::Interrupted => break,
                 // Nothing was changed: the signal is the program's.
-                Stop::Signal(signal) => held.resume(Until::Stopped, signal)?,
+                Stop::Signal(signal) | Stop::Fault(signal) => held.resume(Until::Stopped, signal)?,
                 Stop::Group(_) => {
                     held.release()?;
                     return Err(Error::Refused { pid, refusal: super::Refusal::Stopped });
@@ -98,12 +123,12 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             held.release()?;
             return Ok(None);
         };
-        held.borrow(registers)?;
+        held.borrow(stopped, registers)?;
         Ok(Some(held))
     }
 
     /// Saves the thread's state, prepares its way back, and blocks its signals.
-    fn borrow(&mut self, registers: A::Registers) -> Result<(), Error> {
+    fn borrow(&mut self, stopped: A::Registers, registers: A::Registers) -> Result<(), Error> {
         let (door, pid, tid) = (self.door, self.pid, self.tid);
         let mut vector = vec![0; MAX_FRAME_BYTES];
         let length = door.registers(tid, RegisterSet::Other(A::VECTOR_SET), &mut vector).map_err(failed(
@@ -112,7 +137,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             "read the vector registers of",
         ))?;
         vector.truncate(length);
-        let signal_mask = door.signal_mask(tid).map_err(failed(pid, tid, "read the signal mask of"))?;
+        let signal_mask = self.mask()?;
         let (stack, _) = A::position(&registers);
         let top = stack.wrapping_sub(A::RED_ZONE_BYTES);
         let frame = A::frame(&registers, &vector, signal_mask, &self.gadgets, top);
@@ -124,9 +149,15 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         // From here on the registers lead back by themselves; the mask is in the frame.
         let idle = A::idle(&registers, &self.gadgets, &frame);
         self.set(RegisterSet::General, idle.as_bytes())?;
-        self.saved = Some(Saved { registers, vector, signal_mask, frame });
-        let blocked = FAULTS.iter().fold(u64::MAX, |mask, signal| mask & !bit(*signal)) | signal_mask;
-        door.set_signal_mask(tid, blocked).map_err(failed(pid, tid, "block the signals of"))
+        self.saved = Some(Saved { stopped, registers, vector, signal_mask, blocked: signal_mask, frame });
+        self.block(ALL_BUT_FAULTS, "block the signals of")
+    }
+
+    /// Blocks these signals, and those that the thread blocks itself.
+    fn block(&mut self, signals: u64, what: &'static str) -> Result<(), Error> {
+        let Some(saved) = &mut self.saved else { return Ok(()) };
+        saved.blocked = signals | saved.signal_mask;
+        self.door.set_signal_mask(self.tid, saved.blocked).map_err(failed(self.pid, self.tid, what))
     }
 
     /// The thread's seccomp filters; `None` where this agent may not read them.
@@ -150,9 +181,11 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         }
     }
 
-    /// Puts bytes below the way back, where system calls of the thread find them; returns where.
+    /// Puts a few bytes below the way back, where system calls of the thread find them; returns where.
     pub fn put(&self, bytes: &[u8]) -> Result<u64, Error> {
-        let Some(saved) = &self.saved else { return Ok(0) };
+        let Some(saved) = self.saved.as_ref().filter(|_| bytes.len() <= PUT_BYTES) else {
+            return Err(self.unresponsive());
+        };
         let address = saved.frame.address.wrapping_sub(bytes.len() as u64) & !15;
         self.door.write(self.pid, address, bytes).map_err(|source| Error::Memory {
             pid: self.pid,
@@ -162,17 +195,21 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         Ok(address)
     }
 
+    /// A copy of a descriptor of the thread's process.
+    pub fn descriptor(&self, number: u32) -> io::Result<std::fs::File> {
+        self.door.descriptor(self.pid, number)
+    }
+
     /// Has the thread make a system call; `what` is its name in an error.
     pub fn syscall(&mut self, what: &'static str, number: u64, arguments: [u64; 6]) -> Result<u64, Error> {
-        if self.inside {
-            return Err(Error::Unresponsive { pid: self.pid, tid: self.tid.0, waited: PATIENCE });
+        if self.inside || self.saved.is_none() {
+            return Err(self.unresponsive());
         }
-        let call = Call { address: self.gadgets.syscall, number, arguments };
-        self.set_call(&call, None)?;
+        self.set_call(&Call { address: self.gadgets.syscall, number, arguments })?;
         // In, and out.
         for _ in 0..2 {
             self.resume(Until::Syscall, 0)?;
-            self.border()?;
+            self.until(Until::Syscall, |stop| stop == Stop::Syscall)?;
         }
         let outcome = A::syscall_outcome(&self.registers()?);
         match i32::try_from(outcome) {
@@ -184,48 +221,57 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         }
     }
 
-    /// Has the thread call a function on a stack whose first byte above is at `top`, and hands every system call that it
-    /// makes there to `look`, with its number and its outcome.
-    pub fn function(
+    /// Has the thread run `code`, a function of `argument` that waits at its end for the agent to fetch the thread, until
+    /// `is_done` says that it waits there. The thread answers `setuid` meanwhile: who calls that may hold the lock that
+    /// `pthread_create` wants, until all threads have answered.
+    pub fn run(
         &mut self,
-        address: u64,
-        arguments: [u64; 6],
-        top: u64,
-        mut look: impl FnMut(i64, i64),
+        code: Range<u64>,
+        argument: u64,
+        mut is_done: impl FnMut() -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        let Some(saved) = &self.saved else { return Ok(()) };
-        let frame = A::frame(&saved.registers, &saved.vector, saved.signal_mask, &self.gadgets, top);
-        self.door.write(self.pid, frame.address, &frame.bytes).map_err(|source| Error::Memory {
-            pid: self.pid,
-            what: "write to the new stack",
-            source,
-        })?;
-        self.set_call(&Call { address, number: 0, arguments }, Some(&frame))?;
-        let started = Instant::now();
+        self.block(ALL_BUT_FAULTS & !SIGSETXID, "unblock a signal of")?;
+        self.set_call(&Call { address: code.start, number: 0, arguments: [argument, 0, 0, 0, 0, 0] })?;
         self.inside = true;
-        loop {
-            self.resume(Until::Syscall, 0)?;
-            self.border()?;
-            let registers = self.registers()?;
-            if A::syscall_number(&registers) == A::NUMBERS.rt_sigreturn.cast_signed() {
-                self.inside = false;
-                let back = A::before_sigreturn(&registers, &self.gadgets);
-                self.set(RegisterSet::General, back.as_bytes())?;
-                if let Some(set) = A::SYSCALL_SET {
-                    self.set(RegisterSet::Other(set), &(-1_i32).to_ne_bytes())?;
-                }
-                // Out of the call that it was about to make.
-                self.resume(Until::Syscall, 0)?;
-                return self.border();
-            }
-            self.resume(Until::Syscall, 0)?;
-            self.border()?;
-            let registers = self.registers()?;
-            look(A::syscall_number(&registers), A::syscall_outcome(&registers));
-            if started.elapsed() > PATIENCE {
-                return Err(Error::Unresponsive { pid: self.pid, tid: self.tid.0, waited: PATIENCE });
+        self.resume(Until::Stopped, 0)?;
+        let started = Instant::now();
+        while !is_done()? {
+            match self.look()? {
+                Some(stop) => self.pass(stop, Until::Stopped)?,
+                None if started.elapsed() > PATIENCE => return Err(self.unresponsive()),
+                None => std::thread::sleep(NAP),
             }
         }
+        loop {
+            self.fetch()?;
+            if code.contains(&A::position(&self.registers()?).1) {
+                self.inside = false;
+                return self.block(ALL_BUT_FAULTS, "block the signals of");
+            }
+            // With its registers its mask came back. Where that is the same, it cannot be told, and is taken for none of ours
+            // only when time is up.
+            if self.mask()? & OURS != OURS {
+                self.inside = false;
+                self.saved = None;
+                return Ok(());
+            }
+            // It answers a `setuid`, or is about to be itself again.
+            self.resume(Until::Stopped, 0)?;
+            if started.elapsed() > PATIENCE {
+                return Err(self.unresponsive());
+            }
+            std::thread::sleep(NAP);
+        }
+    }
+
+    /// Stops the thread where signals are delivered; with its process stopped, it says so instead, and is not to run before its
+    /// process does.
+    fn fetch(&mut self) -> Result<(), Error> {
+        self.door.interrupt(self.tid).map_err(failed(self.pid, self.tid, "stop"))?;
+        if !self.runs {
+            self.resume(Until::Stopped, 0)?;
+        }
+        self.until(Until::Stopped, |stop| matches!(stop, Stop::Interrupted | Stop::Group(_)))
     }
 
     /// Lets the thread go on with what it did; says how long it was kept.
@@ -233,35 +279,37 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         if self.released {
             return Ok(Duration::ZERO);
         }
-        let saved = self.saved.take();
-        if saved.is_some() || self.runs {
-            // Linux restarts a call only from a stop in which signals are delivered.
-            self.door.interrupt(self.tid).map_err(failed(self.pid, self.tid, "stop"))?;
-            if !self.runs {
-                self.resume(Until::Stopped, 0)?;
-            }
-            // With its process stopped, it says so instead, and is not to run before its process does.
-            self.until(|stop| matches!(stop, Stop::Interrupted | Stop::Group(_)))?;
+        // Linux restarts a call only from a stop in which signals are delivered.
+        if self.runs || (self.saved.is_some() && !self.restarts) {
+            self.fetch()?;
         }
-        // A thread inside of a function comes back by itself once that has ended.
-        if let Some(saved) = saved.filter(|_| !self.inside) {
+        // A thread inside of the code comes back by itself once that has ended.
+        if let Some(saved) = self.saved.take().filter(|_| !self.inside) {
+            let registers = if self.must_not_restart(&saved) { &saved.stopped } else { &saved.registers };
             self.set(RegisterSet::Other(A::VECTOR_SET), &saved.vector)?;
             self.door.set_signal_mask(self.tid, saved.signal_mask).map_err(failed(
                 self.pid,
                 self.tid,
                 "restore the signal mask of",
             ))?;
-            self.set(RegisterSet::General, saved.registers.as_bytes())?;
+            self.set(RegisterSet::General, registers.as_bytes())?;
         }
         self.door.detach(self.tid).map_err(failed(self.pid, self.tid, "let go of"))?;
         self.released = true;
         Ok(self.since.elapsed())
     }
 
-    /// Registers for a call whose return leads into `frame`, or into the frame below the thread's own stack.
-    fn set_call(&self, call: &Call, frame: Option<&Frame>) -> Result<(), Error> {
-        let Some(saved) = &self.saved else { return Ok(()) };
-        let registers = A::call(&saved.registers, call, &self.gadgets, frame.unwrap_or(&saved.frame));
+    /// Whether a call that the agent would start again is to end with `EINTR` instead: a handler is about to run, for which the
+    /// program may wait in just this call.
+    fn must_not_restart(&self, saved: &Saved<A>) -> bool {
+        saved.stopped.as_bytes() != saved.registers.as_bytes()
+            && Status::read(Pid(self.tid.0)).is_ok_and(|status| status.handled & !saved.signal_mask != 0)
+    }
+
+    /// Registers for a call whose return leads into the frame below the thread's own stack.
+    fn set_call(&self, call: &Call) -> Result<(), Error> {
+        let Some(saved) = &self.saved else { return Err(self.unresponsive()) };
+        let registers = A::call(&saved.registers, call, &self.gadgets, &saved.frame);
         self.set(RegisterSet::General, registers.as_bytes())
     }
 
@@ -275,6 +323,10 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         Ok(registers)
     }
 
+    fn mask(&self) -> Result<u64, Error> {
+        self.door.signal_mask(self.tid).map_err(failed(self.pid, self.tid, "read the signal mask of"))
+    }
+
     fn set(&self, set: RegisterSet, bytes: &[u8]) -> Result<(), Error> {
         self.door.set_registers(self.tid, set, bytes).map_err(failed(
             self.pid,
@@ -285,49 +337,66 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
 
     fn resume(&mut self, until: Until, signal: i32) -> Result<(), Error> {
         self.door.resume(self.tid, until, signal).map_err(failed(self.pid, self.tid, "continue"))?;
-        self.runs = true;
+        (self.runs, self.restarts) = (true, false);
         Ok(())
     }
 
-    /// Waits for the next border of a system call.
-    fn border(&mut self) -> Result<(), Error> {
-        self.until(|stop| stop == Stop::Syscall)
-    }
-
-    /// Waits for a stop of one sort. Signals that come meanwhile are delivered, but for the thread's own faults.
-    fn until(&mut self, wanted: impl Fn(Stop) -> bool) -> Result<(), Error> {
-        let again = if wanted(Stop::Syscall) { Until::Syscall } else { Until::Stopped };
+    /// Waits for a stop of one sort; after others the thread goes on to `again`.
+    fn until(&mut self, again: Until, wanted: impl Fn(Stop) -> bool) -> Result<(), Error> {
         loop {
             match self.next()? {
                 stop if wanted(stop) => return Ok(()),
-                Stop::Gone => return Err(self.gone()),
-                Stop::Signal(signal) if FAULTS.contains(&signal) => {
-                    let (pid, tid) = (self.pid, self.tid.0);
-                    self.inside = false;
-                    return Err(Error::Fault { pid, tid, signal });
-                }
-                // None that has a handler, unless the thread was not changed yet.
-                Stop::Signal(signal) => self.resume(again, signal)?,
-                // A call of ours goes on in a stopped process as well; the thread stops once it is let go.
-                Stop::Group(_) | Stop::Interrupted | Stop::Syscall => self.resume(again, 0)?,
+                stop => self.pass(stop, again)?,
             }
+        }
+    }
+
+    /// Lets the thread go on after a stop that nobody waited for.
+    fn pass(&mut self, stop: Stop, again: Until) -> Result<(), Error> {
+        match stop {
+            Stop::Gone => Err(self.gone()),
+            Stop::Fault(signal) => {
+                self.inside = false;
+                Err(Error::Fault { pid: self.pid, tid: self.tid.0, signal })
+            }
+            Stop::Signal(signal) => {
+                // Sent by somebody, although it looks like a fault: blocked from now on, it is kept for later by Linux.
+                if FAULTS.contains(&signal) {
+                    let blocked = self.saved.as_ref().map_or(0, |saved| saved.blocked);
+                    self.block(blocked | bit(signal), "block a signal of")?;
+                }
+                self.resume(again, signal)
+            }
+            // A call of ours goes on in a stopped process as well; the thread stops once it is let go.
+            Stop::Group(_) | Stop::Interrupted | Stop::Syscall => self.resume(again, 0),
         }
     }
 
     fn next(&mut self) -> Result<Stop, Error> {
         let start = Instant::now();
         loop {
-            let stopped = self.door.stopped(self.tid).map_err(failed(self.pid, self.tid, "wait for"))?;
-            if let Some(stop) = stopped {
-                self.runs = false;
+            if let Some(stop) = self.look()? {
                 return Ok(stop);
             }
-            let waited = start.elapsed();
-            if waited > PATIENCE {
-                return Err(Error::Unresponsive { pid: self.pid, tid: self.tid.0, waited });
+            if start.elapsed() > PATIENCE {
+                return Err(self.unresponsive());
             }
             std::thread::sleep(NAP);
         }
+    }
+
+    /// What the thread has done since the last look, if it has stopped.
+    fn look(&mut self) -> Result<Option<Stop>, Error> {
+        let stopped = self.door.stopped(self.tid).map_err(failed(self.pid, self.tid, "wait for"))?;
+        if let Some(stop) = stopped {
+            self.runs = false;
+            self.restarts = matches!(stop, Stop::Interrupted | Stop::Group(_));
+        }
+        Ok(stopped)
+    }
+
+    fn unresponsive(&self) -> Error {
+        Error::Unresponsive { pid: self.pid, tid: self.tid.0, waited: PATIENCE }
     }
 
     fn gone(&mut self) -> Error {
@@ -353,6 +422,6 @@ fn failed(pid: Pid, tid: Tid, what: &'static str) -> impl Fn(io::Error) -> Error
     }
 }
 
-fn bit(signal: i32) -> u64 {
+const fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }

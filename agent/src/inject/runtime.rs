@@ -39,7 +39,7 @@ const NAMES: [&str; 9] = [
     "__libc_dlsym",
 ];
 
-/// Functions that the shim's first thread calls.
+/// Functions that the code in the process calls.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Functions {
@@ -57,15 +57,15 @@ pub struct Functions {
     pub pthread_detach: u64,
     /// `munmap`.
     pub munmap: u64,
+    /// `pthread_create`, which the borrowed thread calls.
+    pub pthread_create: u64,
 }
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Runtime {
-    /// Functions for the new thread.
+    /// Functions for the code in the process.
     pub functions: Functions,
-    /// `pthread_create`, which the borrowed thread calls.
-    pub pthread_create: u64,
     /// How it comes back.
     pub gadgets: Gadgets,
     /// Code of the allocator and of the dynamic linker, in which no thread is borrowed.
@@ -135,10 +135,10 @@ impl Runtime {
             pthread_self: needed("pthread_self", pthread_self)?,
             pthread_detach: needed("pthread_detach", pthread_detach)?,
             munmap: needed("munmap", munmap)?,
+            pthread_create: needed("pthread_create", pthread_create)?,
         };
-        let pthread_create = needed("pthread_create", pthread_create)?;
         let gadgets = gadgets::<D, A>(door, pid, libc)?;
-        let marked = [gadgets.syscall, gadgets.sigreturn, pthread_create, functions.dlopen];
+        let marked = [gadgets.syscall, gadgets.sigreturn, functions.pthread_create, functions.dlopen];
         let mark = |address: u64| {
             let mut bytes = [0; MARK_BYTES];
             door.read(pid, address, &mut bytes).map(|_| (address, bytes))
@@ -149,7 +149,7 @@ impl Runtime {
             .collect::<Result<_, _>>()
             .map_err(|source| Error::Memory { pid, what: "read the C library", source })?;
         let forbidden = forbidden(&libraries, files, &name, pid)?;
-        Ok(Self { functions, pthread_create, gadgets, forbidden, marks })
+        Ok(Self { functions, gadgets, forbidden, marks })
     }
 
     /// Whether `pid` still runs the program that this was found in.
@@ -197,7 +197,12 @@ fn is_linker(name: &str) -> bool {
     name.starts_with("ld-linux") || name.starts_with("ld-2.")
 }
 
-/// The code of the dynamic linker, and of the C library's allocator.
+/// Whether this is an allocator that programs are run with, which `pthread_create` then asks for memory.
+fn is_allocator(name: &str) -> bool {
+    ["libjemalloc", "libtcmalloc", "libmimalloc", "libsnmalloc"].iter().any(|start| name.starts_with(start))
+}
+
+/// The code of the dynamic linker, of the C library's allocator, and of allocators that replace it.
 fn forbidden(
     libraries: &[Library<'_>],
     files: &[Mapped],
@@ -206,7 +211,7 @@ fn forbidden(
 ) -> Result<Vec<Range<u64>>, Error> {
     let mut ranges: Vec<_> = files
         .iter()
-        .filter(|file| is_linker(&name(file)))
+        .filter(|file| is_linker(&name(file)) || is_allocator(&name(file)))
         .flat_map(|file| &file.ranges)
         .map(|range| range.start..range.end)
         .collect();
@@ -240,7 +245,8 @@ fn unreadable(pid: Pid, mapped: &Mapped, source: ImageError) -> Error {
     Error::Symbols { pid, library: mapped.shown.to_string(), source }
 }
 
-fn native() -> Machine {
+/// The machine that this agent runs on.
+pub(super) fn native() -> Machine {
     if cfg!(target_arch = "aarch64") { Machine::Aarch64 } else { Machine::X86_64 }
 }
 

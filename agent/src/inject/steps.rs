@@ -5,70 +5,67 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::arch::{Arch, Native};
-use super::cupti::Cuda;
+use super::arch::Native;
+use super::cupti::{self, Cuda};
 use super::door::Door;
 use super::held::Held;
-use super::mailbox::{Mailbox, PAGE_BYTES, Progress};
-use super::runtime::Runtime;
+use super::loan::Loan;
+use super::mailbox::{Mailbox, Order, PAGE_BYTES, Progress, SHARED_BYTES};
+use super::runtime::{Runtime, native};
+use super::seccomp::{self, By};
 use super::threads::{self, Candidate, Memory};
-use super::{Error, Injected, Options, Refusal, checks, seccomp};
+use super::way::{self, Way};
+use super::{Error, Injected, Options, Refusal, checks};
 use crate::event::Pid;
 use crate::identity::{self, Process};
 use crate::maps;
 use crate::symbols::process::{self, Mapped};
 
-/// Name of the memory file, by which the shim is known in `/proc/PID/maps`.
-pub const FILE_NAME: &str = "libgpu_agent_cupti.so";
-/// Stack on which the borrowed thread calls `pthread_create`: lazy binding alone saves 11 KiB of registers there.
-const STACK_BYTES: u64 = 128 << 10;
 /// Time between two looks for a thread at rest, or into the mailbox.
 const NAP: Duration = Duration::from_micros(500);
+/// The longest, once a process has kept us waiting.
+const LONGEST_NAP: Duration = Duration::from_millis(8);
 
 /// How long a program may take from its exec to its dynamic linker.
 const START: Duration = Duration::from_millis(20);
 
-/// `linux/memfd.h`; `MFD_EXEC` is unknown before Linux 6.3, and memory files are executable there anyway.
-const MFD_CLOEXEC: u64 = 1;
-const MFD_EXEC: u64 = 0x10;
-/// `asm-generic/mman-common.h`.
-const PROT_READ: u64 = 1;
-const PROT_WRITE: u64 = 2;
-const PROT_EXEC: u64 = 4;
-const MAP_SHARED: u64 = 1;
-const MAP_PRIVATE: u64 = 2;
-const MAP_ANONYMOUS: u64 = 0x20;
+/// Who may look for a thread and hold it: one injection of this agent at a time. Each waits for its process at the highest
+/// priority, and two would keep the processors from the threads that they wait for.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// One injection under way.
 #[derive(Debug)]
 pub struct Steps<'a, D: Door> {
     door: &'a D,
     process: &'a Process,
-    options: Options,
+    options: &'a Options,
     has_seccomp: bool,
-    /// The new thread exists, or may come to exist: descriptor and pages are its own to give back.
-    handed_over: bool,
     told: Injected,
 }
 
-/// Where in the memory file code and mailbox lie.
+/// Where in the shim's file code and mailbox lie.
 #[derive(Debug, Clone, Copy)]
-struct Layout {
-    code_offset: u64,
-    mailbox_offset: u64,
+pub struct Layout {
+    /// The code page.
+    pub code: u64,
+    /// The pages that are shared.
+    pub mailbox: u64,
 }
 
 type Borrowed<'a, D> = Held<'a, D, Native>;
 
 impl<'a, D: Door> Steps<'a, D> {
     /// Nothing is done yet.
-    pub fn new(door: &'a D, process: &'a Process, options: Options) -> Self {
-        Self { door, process, options, has_seccomp: false, handed_over: false, told: Injected::default() }
+    pub fn new(door: &'a D, process: &'a Process, options: &'a Options) -> Self {
+        Self { door, process, options, has_seccomp: false, told: Injected::default() }
     }
 
     /// All of them.
@@ -77,7 +74,8 @@ impl<'a, D: Door> Steps<'a, D> {
     /// See [`Error`].
     pub fn run(mut self, library: &[u8]) -> Result<Injected, Error> {
         let pid = self.process.pid;
-        self.has_seccomp = checks::check(self.process)?;
+        let checked = checks::check(self.process)?;
+        self.has_seccomp = checked.has_seccomp;
         let files = process::mapped(pid).map_err(|source| Error::Mappings { pid, source })?;
         // Its memory goes before it does.
         if files.is_empty() {
@@ -87,19 +85,33 @@ impl<'a, D: Door> Steps<'a, D> {
         // What was found in a process that is no more, or in a program that was replaced meanwhile, says nothing.
         self.is_still_itself()?;
         let runtime = runtime.map_err(|error| self.unless_replaced(error, &files))?;
-        self.cupti_is_safe(&files)?;
-        let (descriptor, file) = self.memory_file(&runtime)?;
-        let outcome = Layout::write(&file, library, pid)
-            .and_then(|layout| Ok((layout, self.start_thread(&runtime, descriptor, &file, layout)?)));
-        match outcome {
-            Ok((layout, ())) => self.await_thread(&file, layout).map(|()| self.told),
-            Err(error) => {
-                if !self.handed_over {
-                    self.close(&runtime, descriptor);
-                }
-                Err(error)
+        let companion = self.companion(&files)?;
+        let layout = Layout::after(library.len() as u64);
+        let names = if companion.is_some() { [way::SHIM, way::COMPANION].as_slice() } else { &[way::SHIM] };
+        let files = if checked.has_memory_files {
+            match self.hand_over(&runtime, layout, names.iter().map(|name| Ok(Way::Memory(name)))) {
+                Err(error) if error.forbids_memory_files() => self.hand_over_on_disk(&runtime, layout, names),
+                outcome => outcome,
             }
+        } else {
+            self.hand_over_on_disk(&runtime, layout, names)
+        }?;
+        let Some(file) = files.first() else { return Err(Error::Gone { pid }) };
+        let contents = [Some(library), companion.as_deref()];
+        let written = files
+            .iter()
+            .zip(contents.into_iter().flatten())
+            .try_for_each(|(file, bytes)| file.write_all_at(bytes, 0));
+        if let Err(source) = written {
+            layout.order(file, Order::Leave, pid)?;
+            return Err(Error::Memory { pid, what: "write the shim into its file", source });
         }
+        layout.order(file, Order::Load, pid)?;
+        let has_companion = self.await_thread(file, layout)?;
+        if companion.is_some() && !has_companion {
+            tracing::warn!(pid = pid.0, "the process's dynamic linker refused the agent's copy of libcupti");
+        }
+        Ok(self.told)
     }
 
     /// The error, unless the process runs another program by now. One that has just begun has no dynamic linker for a moment,
@@ -118,91 +130,75 @@ impl<'a, D: Door> Steps<'a, D> {
         }
     }
 
-    /// Whether CUPTI can be switched on in a process that may have CUDA graphs already.
-    fn cupti_is_safe(&self, files: &[Mapped]) -> Result<(), Error> {
+    /// The libcupti that the shim is to have, where the process has none and the agent carries one. Refused is one that cannot
+    /// be switched on where there are CUDA graphs already.
+    fn companion(&self, files: &[Mapped]) -> Result<Option<Vec<u8>>, Error> {
         let pid = self.process.pid;
-        match Cuda::of(files).candidates(pid).into_iter().next() {
-            Some(cupti) if cupti.is_before_12_6 == Some(true) && !self.options.force => {
+        let cuda = Cuda::of(files);
+        match (cuda.candidates(pid).into_iter().next(), &self.options.cupti_folder) {
+            (Some(cupti), _) if cupti.is_before_12_6 == Some(true) && !self.options.force => {
                 let refusal = Refusal::GraphsUnsafe { library: cupti.path.display().to_string() };
                 Err(Error::Refused { pid, refusal })
             }
-            _ => Ok(()),
+            (None, Some(folder)) => Ok(self.carried(&cuda, folder)),
+            _ => Ok(None),
         }
     }
 
-    /// Has the process make a memory file, and opens it.
-    fn memory_file(&mut self, runtime: &Runtime) -> Result<(u32, File), Error> {
-        let pid = self.process.pid;
-        let (has_seccomp, force) = (self.has_seccomp, self.options.force);
-        let create = |held: &mut Borrowed<'a, D>| {
-            if has_seccomp {
-                seccomp_is_no_obstacle(held, pid, force)?;
-            }
-            let name = held.put(format!("{FILE_NAME}\0").as_bytes())?;
-            let mut create = |flags| {
-                held.syscall(
-                    "make a memory file (memfd_create)",
-                    Native::NUMBERS.memfd_create,
-                    [name, flags, 0, 0, 0, 0],
-                )
-            };
-            match create(MFD_CLOEXEC | MFD_EXEC) {
-                Err(Error::Call { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
-                    create(MFD_CLOEXEC)
+    /// The agent's copy; without one the shim says that it found none, so that is no reason to stop here.
+    fn carried(&self, cuda: &Cuda, folder: &Path) -> Option<Vec<u8>> {
+        let pid = self.process.pid.0;
+        match cupti::carried(cuda, folder, native()) {
+            Ok(carried) => match std::fs::read(&carried.path) {
+                Ok(bytes) => {
+                    tracing::info!(pid, path = %carried.path.display(), release = %carried.release, "the process has no libcupti, and gets this one");
+                    Some(bytes)
                 }
-                outcome => outcome,
-            }
-        };
-        let descriptor = self.with_thread(runtime, create)? as u32;
-        let opened = self.door.descriptor(pid, descriptor);
-        match opened {
-            Ok(file) => Ok((descriptor, file)),
-            Err(source) => {
-                self.close(runtime, descriptor);
-                Err(Error::Memory { pid, what: "open the memory file", source })
+                Err(error) => {
+                    tracing::warn!(pid, path = %carried.path.display(), %error, "the agent's copy of libcupti cannot be read");
+                    None
+                }
+            },
+            Err(reason) => {
+                tracing::warn!(pid, %reason, "the process has no libcupti, and the agent none for it");
+                None
             }
         }
     }
 
-    /// Has the process map code and mailbox, and make the thread that does the rest.
-    fn start_thread(
+    /// The same with files in the process's root, where it may not execute memory files.
+    fn hand_over_on_disk(
         &mut self,
         runtime: &Runtime,
-        descriptor: u32,
-        file: &File,
         layout: Layout,
-    ) -> Result<(), Error> {
-        let pid = self.process.pid;
-        let mut handed_over = false;
-        let started = self.with_thread(runtime, |held| {
-            let mut maps = Maps { held, made: Vec::new(), handed_over: &mut handed_over };
-            let started = maps.start(runtime, descriptor, file, layout, pid);
-            // The stack has done its duty; the rest is the new thread's to unmap, if there is one.
-            let keep = if *maps.handed_over { 2 } else { 0 };
-            maps.unmap(keep);
-            started
-        });
-        self.handed_over = handed_over;
-        started
+        names: &[&'static str],
+    ) -> Result<Vec<File>, Error> {
+        let process = self.process;
+        self.hand_over(runtime, layout, names.iter().map(|name| Way::on_disk(process, name)))
     }
 
-    /// Closes the memory file after a failure; a process that has ended or is stuck keeps it until it ends.
-    fn close(&mut self, runtime: &Runtime, descriptor: u32) {
-        // Another program, after an exec, may have another file there.
-        let link = std::fs::read_link(self.process.path(&format!("fd/{descriptor}"))).unwrap_or_default();
-        if !link.to_string_lossy().contains(FILE_NAME) {
-            return;
-        }
-        let close = |held: &mut Borrowed<'a, D>| {
-            held.syscall(
-                "close the memory file",
-                Native::NUMBERS.close,
-                [u64::from(descriptor), 0, 0, 0, 0, 0],
-            )
-        };
-        if let Err(error) = self.with_thread(runtime, close) {
-            tracing::warn!(pid = self.process.pid.0, descriptor, %error, "a descriptor of the agent stays open in the process");
-        }
+    /// Has the process open the files and make the thread that does the rest: the only moment at which a thread is stopped.
+    fn hand_over(
+        &mut self,
+        runtime: &Runtime,
+        layout: Layout,
+        ways: impl Iterator<Item = Result<Way, Error>>,
+    ) -> Result<Vec<File>, Error> {
+        let pid = self.process.pid;
+        let (has_seccomp, force) = (self.has_seccomp, self.options.force);
+        let ways: Vec<Way> = ways.collect::<Result<_, _>>()?;
+        let by = if matches!(ways.first(), Some(Way::Disk(_))) { By::File } else { By::MemoryFile };
+        self.with_thread(runtime, |held| {
+            if has_seccomp {
+                seccomp_is_no_obstacle(held, pid, by, force)?;
+            }
+            let mut loan = Loan::new(held, pid);
+            let outcome = loan.hand_over(runtime, layout, &ways);
+            if outcome.is_err() {
+                loan.undo();
+            }
+            outcome
+        })
     }
 
     /// Borrows a thread at rest for `work`, and gives it back whatever comes of that.
@@ -211,7 +207,7 @@ impl<'a, D: Door> Steps<'a, D> {
         runtime: &Runtime,
         work: impl FnOnce(&mut Borrowed<'a, D>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut held = self.borrow_thread(runtime)?;
+        let (_turn, mut held) = self.borrow_thread(runtime)?;
         let outcome = self.is_still_itself().and_then(|()| work(&mut held));
         let released = held.release();
         self.told.stops += 1;
@@ -220,14 +216,16 @@ impl<'a, D: Door> Steps<'a, D> {
         released.map(|_| outcome)
     }
 
-    fn borrow_thread(&self, runtime: &Runtime) -> Result<Borrowed<'a, D>, Error> {
+    fn borrow_thread(&self, runtime: &Runtime) -> Result<(MutexGuard<'static, ()>, Borrowed<'a, D>), Error> {
         let pid = self.process.pid;
         let started = Instant::now();
+        let mut nap = NAP;
         loop {
+            let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
             let memory = Memory { anonymous: anonymous(pid)?, forbidden: runtime.forbidden.clone() };
             for candidate in threads::candidates::<D, Native>(self.door, pid, &memory)? {
                 match self.stop(candidate, runtime) {
-                    Ok(Some(held)) => return Ok(held),
+                    Ok(Some(held)) => return Ok((turn, held)),
                     // It has left its call, or ended; another may do.
                     Ok(None) => {}
                     Err(Error::Gone { .. }) if !self.process.has_ended() => {}
@@ -239,7 +237,9 @@ impl<'a, D: Door> Steps<'a, D> {
             if waited > self.options.timeout {
                 return Err(Error::NoThreadAtRest { pid, waited });
             }
-            std::thread::sleep(NAP);
+            drop(turn);
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(LONGEST_NAP);
         }
     }
 
@@ -255,17 +255,21 @@ impl<'a, D: Door> Steps<'a, D> {
         }
     }
 
-    /// Waits until the new thread has done its work.
-    fn await_thread(&self, file: &File, layout: Layout) -> Result<(), Error> {
+    /// Waits until the new thread has done its work; says whether the companion is loaded.
+    fn await_thread(&self, file: &File, layout: Layout) -> Result<bool, Error> {
         let pid = self.process.pid;
         let started = Instant::now();
         loop {
             let mut mailbox = Mailbox::new_zeroed();
-            file.read_exact_at(mailbox.as_mut_bytes(), layout.mailbox_offset)
-                .map_err(|source| Error::Memory { pid, what: "read the mailbox", source })?;
+            file.read_exact_at(mailbox.as_mut_bytes(), layout.mailbox).map_err(|source| Error::Memory {
+                pid,
+                what: "read the mailbox",
+                source,
+            })?;
             match mailbox.progress() {
-                Some(Progress::Done) => return Ok(()),
+                Some(Progress::Done) => return Ok(mailbox.has_companion != 0),
                 Some(Progress::Refused) => return Err(Error::Linker { pid, message: mailbox.message() }),
+                Some(Progress::Left) => return Err(Error::Late { pid }),
                 _ => {}
             }
             self.is_still_itself()?;
@@ -286,108 +290,42 @@ impl<'a, D: Door> Steps<'a, D> {
 }
 
 impl Layout {
-    /// Writes the shim and the code into the memory file.
-    fn write(file: &File, library: &[u8], pid: Pid) -> Result<Self, Error> {
-        let code_offset = (library.len() as u64).next_multiple_of(PAGE_BYTES);
-        let layout = Self { code_offset, mailbox_offset: code_offset + PAGE_BYTES };
-        let write = || -> io::Result<()> {
-            file.set_len(layout.mailbox_offset + PAGE_BYTES)?;
-            file.write_all_at(library, 0)?;
-            file.write_all_at(Native::code(), layout.code_offset)
-        };
-        write().map_err(|source| Error::Memory { pid, what: "fill the memory file", source })?;
-        Ok(layout)
+    /// Behind a library of this length.
+    fn after(library_bytes: u64) -> Self {
+        let code = library_bytes.next_multiple_of(PAGE_BYTES);
+        Self { code, mailbox: code + PAGE_BYTES }
+    }
+
+    /// Length of the whole file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.mailbox + SHARED_BYTES
+    }
+
+    /// Tells the new thread what to do, now that the borrowed one is where it was.
+    fn order(&self, file: &File, order: Order, pid: Pid) -> Result<(), Error> {
+        let at = self.mailbox + offset_of!(Mailbox, order) as u64;
+        file.write_all_at(&(order as u32).to_ne_bytes(), at).map_err(|source| Error::Memory {
+            pid,
+            what: "write into the mailbox",
+            source,
+        })
     }
 }
 
 /// Whether the filters of the process let pass what is about to be done in it.
-fn seccomp_is_no_obstacle<D: Door>(held: &Borrowed<'_, D>, pid: Pid, force: bool) -> Result<(), Error> {
+fn seccomp_is_no_obstacle<D: Door>(
+    held: &Borrowed<'_, D>,
+    pid: Pid,
+    by: By,
+    force: bool,
+) -> Result<(), Error> {
     let refusal = match held.seccomp_filters()? {
-        Some(filters) => seccomp::first_denied(&filters, seccomp::By::MemoryFile, force).map(Refusal::from),
+        Some(filters) => seccomp::first_denied(&filters, by, force).map(Refusal::from),
         None if force => None,
         None => Some(Refusal::SeccompUnknown),
     };
     refusal.map_or(Ok(()), |refusal| Err(Error::Refused { pid, refusal }))
-}
-
-/// What the borrowed thread has mapped.
-struct Maps<'h, 'a, D: Door> {
-    held: &'h mut Borrowed<'a, D>,
-    made: Vec<(u64, u64)>,
-    handed_over: &'h mut bool,
-}
-
-impl<D: Door> Maps<'_, '_, D> {
-    fn start(
-        &mut self,
-        runtime: &Runtime,
-        descriptor: u32,
-        file: &File,
-        layout: Layout,
-        pid: Pid,
-    ) -> Result<(), Error> {
-        let Layout { code_offset, mailbox_offset } = layout;
-        let code =
-            self.map(PAGE_BYTES, PROT_READ | PROT_EXEC, MAP_PRIVATE, descriptor.into(), code_offset)?;
-        let page =
-            self.map(PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor.into(), mailbox_offset)?;
-        let no_file = u64::MAX;
-        let stack = self.map(STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, no_file, 0)?;
-        let mailbox = Mailbox::new(descriptor, runtime.functions, code, page);
-        file.write_all_at(mailbox.as_bytes(), mailbox_offset).map_err(|source| Error::Memory {
-            pid,
-            what: "fill the mailbox",
-            source,
-        })?;
-        let mut made = None;
-        let note = |number: i64, outcome: i64| {
-            if Native::NUMBERS.clone.contains(&number.cast_unsigned()) {
-                made = Some(outcome);
-            }
-        };
-        // Until it is known that there is no thread, there may be one.
-        *self.handed_over = true;
-        // Its id goes to the lowest word of the stack.
-        self.held.function(
-            runtime.pthread_create,
-            [stack, 0, code, page, 0, 0],
-            stack + STACK_BYTES,
-            note,
-        )?;
-        match made {
-            Some(1..) => Ok(()),
-            outcome => {
-                *self.handed_over = false;
-                let error = outcome.and_then(|outcome| i32::try_from(-outcome).ok()).unwrap_or(libc::ENOMEM);
-                let source = io::Error::from_raw_os_error(error);
-                Err(Error::Call { pid, call: "make a thread (pthread_create)", source })
-            }
-        }
-    }
-
-    fn map(
-        &mut self,
-        length: u64,
-        protection: u64,
-        flags: u64,
-        descriptor: u64,
-        offset: u64,
-    ) -> Result<u64, Error> {
-        let arguments = [0, length, protection, flags, descriptor, offset];
-        let address = self.held.syscall("map memory (mmap)", Native::NUMBERS.mmap, arguments)?;
-        self.made.push((address, length));
-        Ok(address)
-    }
-
-    /// Unmaps all but the first `keep`, latest first.
-    fn unmap(&mut self, keep: usize) {
-        while self.made.len() > keep
-            && let Some((address, length)) = self.made.pop()
-        {
-            // It can fail only where the thread is gone, or inside of a function and so on this very stack.
-            let _ = self.held.syscall("unmap memory", Native::NUMBERS.munmap, [address, length, 0, 0, 0, 0]);
-        }
-    }
 }
 
 /// Where in the process memory without a file lies.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::recovery::Recovery;
 use crate::event::{Pid, TargetId};
 use crate::identity::{Process, Program};
-use crate::source::cupti::{Fate, Hops, Target};
+use crate::source::cupti::{Fate, Hops, Opened, Target};
 
 /// An attached process.
 pub(super) struct Attached {
@@ -74,6 +74,12 @@ impl Attached {
     /// Counts of the ring's records.
     pub(super) fn hops(&mut self) -> Hops {
         self.ring.as_mut().map(|ring| ring.target.hops()).unwrap_or_default()
+    }
+
+    /// Whether this is the running program whose ring `opened` is.
+    pub(super) fn has_ring_of(&self, opened: &Opened) -> bool {
+        let is_same = self.ring.as_ref().is_some_and(|ring| ring.target.reads(opened));
+        is_same && self.fate() == Fate::Running
     }
 
     /// Whether this is the process that `other` is.

@@ -19,6 +19,13 @@ use super::returns::{self, Returns, ReturnsError};
 use super::search::Search;
 use super::table::{SymbolTable, Table};
 
+/// Whether the file at `path` has a section of this name. A look at its headers; a file that is none of code has no section.
+#[must_use]
+pub fn has_section(path: &Path, name: &str) -> bool {
+    let headers = Reader::open(path).and_then(|reader| Headers::read(&reader));
+    headers.is_ok_and(|headers| headers.section(name).is_some())
+}
+
 /// The functions that match one pattern, in the order of their addresses.
 pub type Answer = Result<Vec<Symbol>, Refusal>;
 

@@ -1,8 +1,12 @@
 //! Processes that do everything at once.
 
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use super::rig::{ALL, Busy, QUIET, cycles, example, library};
+
+/// Longest time for one cycle, on a host with much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_busy_process_is_entered_again_and_again_and_notices_nothing() {
@@ -10,7 +14,12 @@ fn a_busy_process_is_entered_again_and_again_and_notices_nothing() {
     let cycles = cycles(25);
     let before = busy.descriptors();
     for cycle in 0..cycles {
-        busy.inject().unwrap_or_else(|error| panic!("cycle {cycle}: {error}"));
+        // One of its threads holds the dynamic linker's lock nearly all the time: the borrowed one may have to give up on it.
+        let started = Instant::now();
+        while let Err(error) = busy.inject() {
+            assert!(error.may_pass() && started.elapsed() < PATIENCE, "cycle {cycle}: {error}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
     let kept = busy.descriptors();
     let left: Vec<_> = kept.iter().filter(|line| line.contains("memfd")).collect();
@@ -34,7 +43,7 @@ fn no_call_of_a_process_ends_early_because_of_the_agent() {
 #[test]
 fn each_sort_of_waiting_thread_can_be_borrowed_alone() {
     // With one thread that waits like this, and the first, which reads.
-    for work in ["read", "nanosleep", "timeouts", "epoll", "condition", "io_uring", "registers"] {
+    for work in ["read", "nanosleep", "timeouts", "epoll", "condition", "io_uring", "registers", "setuid"] {
         let busy = Busy::start(&[work]);
         for _ in 0..3 {
             busy.inject().unwrap_or_else(|error| panic!("{work}: {error}"));

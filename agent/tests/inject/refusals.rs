@@ -84,7 +84,7 @@ fn a_process_that_never_rests_is_given_up_after_the_time_that_was_said() {
         Command::new("sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(100));
     let process = Process::look_up(Pid(spinning.id())).unwrap();
-    let options = Options { timeout: Duration::from_millis(300), force: false };
+    let options = Options { timeout: Duration::from_millis(300), ..Options::default() };
     let error = inject::inject(&process, &library(), options).unwrap_err();
     assert!(matches!(error, Error::NoThreadAtRest { .. }), "{error}");
     assert!(spinning.try_wait().unwrap().is_none());

@@ -14,7 +14,7 @@ use gpu_agent::identity::Process;
 use gpu_agent::inject::{self, Error, Injected, Options};
 
 /// Everything that waits in a system call and everything that makes that hard.
-pub(crate) const ALL: [&str; 12] = [
+pub(crate) const ALL: [&str; 13] = [
     "allocate",
     "dlopen",
     "fork",
@@ -27,6 +27,7 @@ pub(crate) const ALL: [&str; 12] = [
     "condition",
     "io_uring",
     "registers",
+    "setuid",
 ];
 /// Everything that waits, where nothing else would interrupt it.
 pub(crate) const QUIET: [&str; 6] = ["read", "nanosleep", "timeouts", "epoll", "condition", "registers"];
@@ -90,6 +91,8 @@ pub(crate) struct Noticed {
     pub(crate) interrupted: u64,
     /// How often the library was called.
     pub(crate) injections: u64,
+    /// How often a handler ran.
+    pub(crate) signals: u64,
 }
 
 impl Busy {
@@ -134,7 +137,7 @@ impl Busy {
 
     pub(crate) fn inject_within(&self, timeout: Duration) -> Result<Injected, Error> {
         let process = Process::look_up(self.pid)?;
-        inject::inject(&process, &library(), Options { timeout, force: false })
+        inject::inject(&process, &library(), Options { timeout, ..Options::default() })
     }
 
     /// Why the library is not loaded.
@@ -160,6 +163,7 @@ impl Busy {
             wrong: number("wrong"),
             interrupted: number("interrupted"),
             injections: number("injections"),
+            signals: number("signals"),
         };
         assert_eq!(noticed.wrong, 0, "{noticed:?}, see what it said on stderr");
         assert!(status.success(), "{status}");

@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use gpu_agent_tests::cudarc::successful;
 use gpu_agent_tests::{GroundTruth, programs};
 
-use super::built::{Built, successful};
+use super::built::Built;
 use super::table::Example;
 
 /// The auditing library, compiled into `folder`.

@@ -3,7 +3,14 @@
 use super::*;
 use crate::doctor::Verdict;
 
-const ALL: Capabilities = Capabilities { sys_ptrace: true, map_files: true, bpf: true, perfmon: true };
+const ALL: Capabilities = Capabilities {
+    sys_ptrace: true,
+    dac_read_search: true,
+    sys_admin: true,
+    map_files: true,
+    bpf: true,
+    perfmon: true,
+};
 
 /// What the line about `topic` says on a host with these files.
 fn verdict(topic: &str, capabilities: Capabilities, files: &[(&str, &str)]) -> (Verdict, String) {
@@ -29,7 +36,7 @@ fn each_setting_of_linux_has_its_verdict() {
         ("lockdown", "sys/kernel/security/lockdown", "none [integrity] confidentiality\n", Verdict::Ok),
         ("yama", "proc/sys/kernel/yama/ptrace_scope", "1\n", Verdict::Ok),
         ("yama", "proc/sys/kernel/yama/ptrace_scope", "3\n", Verdict::No),
-        ("memfd_noexec", "proc/sys/vm/memfd_noexec", "2\n", Verdict::No),
+        ("memfd_noexec", "proc/sys/vm/memfd_noexec", "2\n", Verdict::Degraded),
         ("memfd_noexec", "proc/sys/vm/memfd_noexec", "1\n", Verdict::Ok),
         ("seccomp", "proc/self/status", "Name:\tx\nSeccomp:\t2\n", Verdict::Degraded),
         ("SELinux", "sys/fs/selinux/enforce", "1", Verdict::Degraded),
@@ -62,7 +69,34 @@ fn a_profile_of_apparmor_confines_only_where_apparmor_is_on() {
 fn what_this_agent_lacks_is_named() {
     let none = Capabilities::default();
     assert!(verdict("attach", none, &[]).1.contains("CAP_SYS_PTRACE"));
+    assert!(verdict("loading", none, &[]).1.contains("CAP_DAC_READ_SEARCH"));
+    assert!(verdict("loading", Capabilities { sys_admin: false, ..ALL }, &[]).1.contains("seccomp"));
     assert!(verdict("probes", none, &[]).1.contains("CAP_BPF"));
     assert_eq!(verdict("yama", none, &[("proc/sys/kernel/yama/ptrace_scope", "1")]).0, Verdict::No);
     assert_eq!(verdict("attach", ALL, &[]).0, Verdict::Ok);
+}
+
+#[test]
+fn each_topic_has_one_line_in_an_order_that_does_not_change() {
+    let report = Host { root: "/nonexistent".into(), capabilities: ALL }.report();
+    let topics: Vec<&str> = report.lines.iter().map(|line| line.topic).collect();
+    assert_eq!(
+        topics,
+        [
+            "kernel",
+            "BTF",
+            "attach",
+            "loading",
+            "probes",
+            "lockdown",
+            "yama",
+            "seccomp",
+            "memfd_noexec",
+            "SELinux",
+            "AppArmor",
+            "driver",
+            "CUPTI",
+            "NVML"
+        ]
+    );
 }

@@ -81,17 +81,15 @@ impl Arch for Aarch64 {
 
     /// `NT_PRFPREG`.
     const VECTOR_SET: i32 = 2;
-    /// `NT_ARM_SYSTEM_CALL`.
-    const SYSCALL_SET: Option<i32> = Some(0x404);
     const RED_ZONE_BYTES: u64 = 0;
     const NUMBERS: Numbers = Numbers {
         memfd_create: 279,
         mmap: 222,
         munmap: 215,
         close: 57,
-        clone: [220, 435],
-        rt_sigreturn: 139,
         rt_sigprocmask: 135,
+        openat: 56,
+        ppoll: 73,
     };
 
     fn zeroed() -> Registers {
@@ -139,10 +137,6 @@ impl Arch for Aarch64 {
         registers.x[0].cast_signed()
     }
 
-    fn syscall_number(registers: &Registers) -> i64 {
-        registers.x[8].cast_signed()
-    }
-
     fn resumable(stopped: &Registers, position: (u64, u64)) -> Option<Registers> {
         let (sp, after_call) = position;
         let is_before_call = stopped.pc == after_call.wrapping_sub(INSTRUCTION_BYTES);
@@ -183,10 +177,6 @@ impl Arch for Aarch64 {
 
     fn idle(state: &Registers, gadgets: &Gadgets, frame: &Frame) -> Registers {
         Self::call(state, &Call { address: gadgets.sigreturn, number: 0, arguments: [0; 6] }, gadgets, frame)
-    }
-
-    fn before_sigreturn(at_entry: &Registers, gadgets: &Gadgets) -> Registers {
-        Registers { pc: gadgets.sigreturn, ..*at_entry }
     }
 
     fn code() -> &'static [u8] {

@@ -102,7 +102,6 @@ const TILE_FEATURES: u64 = 0b11 << 17;
 /// without tiles.
 const WITHOUT_TILES_BYTES: usize = 2696;
 
-const RT_SIGRETURN: u64 = 15;
 /// `syscall` is two bytes long.
 const SYSCALL_BYTES: u64 = 2;
 /// Linux's own error numbers (include/linux/errno.h): restart, restart, restart without a handler, restart with a block.
@@ -114,16 +113,15 @@ impl Arch for X86_64 {
 
     /// `NT_X86_XSTATE`.
     const VECTOR_SET: i32 = 0x202;
-    const SYSCALL_SET: Option<i32> = None;
     const RED_ZONE_BYTES: u64 = 128;
     const NUMBERS: Numbers = Numbers {
         memfd_create: 319,
         mmap: 9,
         munmap: 11,
         close: 3,
-        clone: [56, 435],
-        rt_sigreturn: RT_SIGRETURN,
         rt_sigprocmask: 14,
+        openat: 257,
+        ppoll: 271,
     };
 
     fn zeroed() -> Registers {
@@ -171,10 +169,6 @@ impl Arch for X86_64 {
 
     fn syscall_outcome(registers: &Registers) -> i64 {
         registers.rax.cast_signed()
-    }
-
-    fn syscall_number(registers: &Registers) -> i64 {
-        registers.orig_rax.cast_signed()
     }
 
     fn resumable(stopped: &Registers, position: (u64, u64)) -> Option<Registers> {
@@ -248,10 +242,6 @@ impl Arch for X86_64 {
         // The return after the system call.
         let address = gadgets.syscall.wrapping_add(SYSCALL_BYTES);
         Self::call(state, &Call { address, number: 0, arguments: [0; 6] }, gadgets, frame)
-    }
-
-    fn before_sigreturn(at_entry: &Registers, gadgets: &Gadgets) -> Registers {
-        Registers { rip: gadgets.sigreturn, orig_rax: u64::MAX, ..*at_entry }
     }
 
     fn code() -> &'static [u8] {

@@ -26,6 +26,12 @@ impl Worker {
         let joins = known.filter(|&index| {
             self.targets.get(index).is_some_and(|known| known.ring.is_none() && known.is(&opened.process))
         });
+        // Whoever waits for a ring and the prober may both have found this one.
+        if let Some(known) = known.and_then(|index| self.targets.get(index))
+            && known.has_ring_of(&opened)
+        {
+            return Ok(known.id);
+        }
         // The same process again, with a new ring: it runs another program now, and the one before holds no memory.
         if let (Some(index), None) = (known, joins) {
             self.end(index, State::Ended, true);

@@ -13,7 +13,7 @@ use super::AttachError;
 use crate::event::Pid;
 use crate::identity::Process;
 use crate::inject::door::{Door, Linux};
-use crate::inject::mailbox::{Mailbox, Progress};
+use crate::inject::mailbox::Mailbox;
 use crate::maps;
 
 /// File name of the shim.
@@ -60,18 +60,12 @@ pub(super) fn read(process: &Process) -> Result<Maps, AttachError> {
     Ok(found)
 }
 
-/// Whether the mailbox at `address` is one that a thread is at work with, or may be at any moment. One that was never filled
-/// in is left from an agent that ended before it had made that thread; one whose thread is done is left from a `fork`.
-///
-/// An agent that ends between filling it in and the thread's making, a few requests later, leaves one that counts for ever:
-/// better no shim than two.
+/// Whether the mailbox at `address` is one that a thread is at work with, or may be at any moment. Others are left from an agent
+/// that was killed before it had asked for that thread, or from a `fork`.
 fn is_loading(door: &impl Door, pid: Pid, address: u64) -> bool {
     let mut mailbox = Mailbox::new_zeroed();
     match door.read(pid, address, mailbox.as_mut_bytes()) {
-        Ok(length) if length == size_of::<Mailbox>() => {
-            mailbox.own_address == address
-                && matches!(mailbox.progress(), Some(Progress::Waiting | Progress::Started))
-        }
+        Ok(length) if length == size_of::<Mailbox>() => mailbox.own_address == address && mailbox.is_in_use(),
         // Gone since, or not to be read, and then not to be entered a second time either.
         Ok(_) | Err(_) => true,
     }
@@ -109,9 +103,8 @@ fn take(mapping: &maps::Mapping<'_>, found: &mut Maps) {
 
 #[cfg(test)]
 mod tests {
-    use zerocopy::IntoBytes;
-
-    use super::{Linux, Mailbox, Mapping, Maps, Pid, Progress, is_loading, parse};
+    use super::{Linux, Mailbox, Mapping, Maps, Pid, is_loading, parse};
+    use crate::inject::mailbox::{NONE, Progress};
     use crate::inject::runtime::Functions;
 
     #[test]
@@ -143,17 +136,15 @@ mod tests {
 
     #[test]
     fn a_mailbox_whose_thread_may_still_load_the_shim_counts_and_what_is_left_of_others_does_not() {
-        let is_loading = |set: fn(&mut Mailbox)| {
-            let mut page = Box::new(Mailbox::new(7, Functions::default(), 0x1000, 0));
+        let is_loading = |progress: Progress| {
+            let mut page = Box::new(Mailbox::new([7, NONE], Functions::default(), 0x1000, 0));
             let address = (&raw const *page).addr() as u64;
-            page.own_address = address;
-            set(&mut page);
+            (page.own_address, page.progress) = (address, progress as u32);
             is_loading(&Linux, Pid(std::process::id()), address)
         };
-        assert!(is_loading(|_| ()), "its thread was made and waits for a processor");
-        assert!(is_loading(|page| page.progress = Progress::Started as u32));
-        assert!(!is_loading(|page| page.progress = Progress::Done as u32), "left from a fork");
-        assert!(!is_loading(|page| page.as_mut_bytes().fill(0)), "never filled in");
+        assert!(is_loading(Progress::Making) && is_loading(Progress::Loading));
+        assert!(!is_loading(Progress::Done), "left from a fork");
+        assert!(!is_loading(Progress::Prepared), "left from an agent that was killed");
         assert!(super::is_loading(&Linux, Pid(std::process::id()), 8), "cannot be read");
     }
 

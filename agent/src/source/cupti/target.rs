@@ -89,6 +89,14 @@ impl Target {
         &self.process
     }
 
+    /// Whether `opened` is the same process's ring, mapped at the same place.
+    #[must_use]
+    pub fn reads(&self, opened: &Opened) -> bool {
+        self.process.start_time_ticks == opened.process.start_time_ticks
+            && self.range.is_some()
+            && self.range == opened.range
+    }
+
     /// Whether the device is simulated.
     #[must_use]
     pub fn is_simulated(&self) -> bool {

@@ -61,12 +61,13 @@ static void *allocate(void *unused) {
     return 0;
 }
 
-/* The dynamic linker's lock, held most of the time. */
+/* The dynamic linker's lock, held most of the time; without a pause, who waits for it might wait for seconds. */
 static void *load(void *unused) {
     (void)unused;
     while (!stopping) {
         void *library = dlopen("libresolv.so.2", RTLD_NOW);
         EXPECT("dlopen", library && dlsym(library, "res_query") && !dlclose(library), 0);
+        usleep(100);
     }
     return 0;
 }
@@ -293,6 +294,16 @@ static void *keep_registers(void *unused) {
 static void *keep_registers(void *unused) { return unused; }
 #endif
 
+/* The C library reaches every thread for this, and waits until each has answered. */
+static void *change_user(void *unused) {
+    (void)unused;
+    while (!stopping) {
+        EXPECT("setuid", !setuid(getuid()), errno);
+        usleep(200);
+    }
+    return 0;
+}
+
 static void *spin(void *unused) {
     volatile unsigned long sum = 0;
     while (!stopping) sum++;
@@ -303,7 +314,7 @@ static const struct { const char *name; void *(*run[2])(void *); } work[] = {
     {"allocate", {allocate, 0}}, {"dlopen", {load, 0}}, {"fork", {fork_children, 0}}, {"vfork", {vfork_children, 0}},
     {"signals", {storm, 0}}, {"read", {write_numbers, read_numbers}}, {"nanosleep", {sleep_often, 0}},
     {"timeouts", {time_out, 0}}, {"epoll", {send_events, await_events}}, {"condition", {signal_condition, await_condition}},
-    {"io_uring", {wait_for_ring, 0}}, {"registers", {keep_registers, 0}}, {"spin", {spin, 0}},
+    {"io_uring", {wait_for_ring, 0}}, {"registers", {keep_registers, 0}}, {"setuid", {change_user, 0}}, {"spin", {spin, 0}},
 };
 
 /* From here on, this system call fails, or ends the process. */
@@ -337,6 +348,7 @@ int main(int count, char **names) {
     if (count > 1 && !strcmp(names[1], "reboot-kills") && forbid(SYS_reboot, SECCOMP_RET_KILL_PROCESS)) return 4;
     sigaction(SIGUSR1, &action, 0);
     sigaction(SIGUSR2, &action, 0);
+    if (count > 1 && !strcmp(names[1], "faults")) sigaction(SIGSEGV, &action, 0);
     if (pipe(numbers) || pipe(events)) return 2;
     for (int i = 1; i < count; i++)
         for (size_t j = 0; j < sizeof work / sizeof *work; j++)
@@ -344,6 +356,12 @@ int main(int count, char **names) {
                 for (int k = 0; k < 2; k++)
                     if (work[j].run[k] && pthread_create(&threads[started++], 0, work[j].run[k], 0)) return 3;
     if (count < 2 || strcmp(names[1], "exec")) printf("ready %d\n", getpid()), fflush(stdout);
+    if (count > 1 && !strcmp(names[1], "epoll-alone")) {
+        struct epoll_event event = {.events = EPOLLIN};
+        int epoll = epoll_create1(EPOLL_CLOEXEC);
+        epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &event);
+        while (epoll_wait(epoll, &event, 1, -1) < 0 && errno == EINTR) interrupted++;
+    }
     while (read(0, &byte, 1) < 0 && errno == EINTR) interrupted++;
     stopping = 1;
     /* A thread that waits for its ring without end is left to the end of the process. */

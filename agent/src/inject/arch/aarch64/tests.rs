@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 
 use super::*;
-use crate::inject::mailbox::{Mailbox, PAGE_BYTES, Progress};
+use crate::inject::mailbox::{Mailbox, Order, PAGE_BYTES, Progress, ROUNDS, SHARED_BYTES, STAY_NS};
 use crate::inject::runtime::Functions;
 
 const GADGETS: Gadgets = Gadgets { syscall: 0xffff_8000_1000, sigreturn: 0xffff_8000_2000 };
@@ -80,6 +80,7 @@ const DLSYM: u64 = 0x1300;
 const DLERROR: u64 = 0x1400;
 const MUNMAP: u64 = 0x1500;
 const ENTRY: u64 = 0x1600;
+const PTHREAD_CREATE: u64 = 0x1700;
 
 /// A processor that knows the instructions of the code, and calls of functions and of Linux by what they answer.
 struct Model {
@@ -90,9 +91,20 @@ struct Model {
     answers: HashMap<u64, u64>,
     log: Vec<(u64, u64, u64)>,
     progress: Vec<u64>,
+    /// What `pthread_create` was to start, and its argument.
+    start: (u64, u64),
 }
 
 impl Model {
+    /// The new thread, as the borrowed one has it made.
+    fn thread(answers: &[(u64, u64)]) -> Self {
+        let start = Self::new(&[]).run().start;
+        assert_eq!(start.1, BOX_AT);
+        let mut model = Self::new(answers);
+        (model.pc, model.x[0]) = start;
+        model
+    }
+
     fn new(answers: &[(u64, u64)]) -> Self {
         let functions = Functions {
             dlopen: DLOPEN,
@@ -102,8 +114,10 @@ impl Model {
             pthread_self: PTHREAD_SELF,
             pthread_detach: PTHREAD_DETACH,
             munmap: MUNMAP,
+            pthread_create: PTHREAD_CREATE,
         };
-        let mailbox = Mailbox::new(7, functions, CODE_AT, BOX_AT);
+        let mut mailbox = Mailbox::new([7, 9], functions, CODE_AT, BOX_AT);
+        mailbox.order = Order::Load as u32;
         let mut model = Self {
             x: [0; 32],
             pc: CODE_AT,
@@ -112,6 +126,7 @@ impl Model {
             answers: answers.iter().copied().collect(),
             log: Vec::new(),
             progress: Vec::new(),
+            start: (0, 0),
         };
         for (at, bytes) in [(BOX_AT, mailbox.as_bytes()), (CODE_AT, Aarch64::code())] {
             for (offset, byte) in bytes.iter().enumerate() {
@@ -119,7 +134,7 @@ impl Model {
             }
         }
         (model.x[0], model.x[31], model.x[30]) = (BOX_AT, STACK_TOP, END);
-        (model.x[19], model.x[20]) = (0x1919, 0x2020);
+        (model.x[19], model.x[20], model.x[21]) = (0x1919, 0x2020, 0x2121);
         model
     }
 
@@ -147,13 +162,19 @@ impl Model {
     }
 
     fn run(&mut self) -> &mut Self {
-        for _ in 0..5000 {
+        for _ in 0..500_000 {
             if self.pc == END {
                 return self;
             }
             if self.pc < 0x2000 {
                 let function = self.pc;
+                if function == PTHREAD_CREATE {
+                    assert_eq!(self.x[31], BOX_AT + SHARED_BYTES, "on the shared stack");
+                    self.start = (self.x[2], self.x[3]);
+                }
                 self.called(function);
+                // What a function may change (AAPCS64, 6.1.1).
+                self.x[1..19].fill(0xbad);
                 self.pc = self.x[30];
                 continue;
             }
@@ -170,8 +191,8 @@ impl Model {
         let mut next = self.pc + 4;
         let jumped = |distance: i64| self.pc.wrapping_add_signed(distance);
         match word {
-            0xa9be_7bfd => {
-                self.x[31] -= 32;
+            0xa9bd_7bfd => {
+                self.x[31] -= 48;
                 self.store(self.x[31], self.x[29], 8);
                 self.store(self.x[31] + 8, self.x[30], 8);
             }
@@ -179,15 +200,26 @@ impl Model {
                 self.store(self.x[31] + 16, self.x[19], 8);
                 self.store(self.x[31] + 24, self.x[20], 8);
             }
+            0xf900_13f5 => self.store(self.x[31] + 32, self.x[21], 8),
+            0xf940_13f5 => self.x[21] = self.load(self.x[31] + 32, 8),
             0xa941_53f3 => {
                 self.x[19] = self.load(self.x[31] + 16, 8);
                 self.x[20] = self.load(self.x[31] + 24, 8);
             }
-            0xa8c2_7bfd => {
+            0xa8c3_7bfd => {
                 self.x[29] = self.load(self.x[31], 8);
                 self.x[30] = self.load(self.x[31] + 8, 8);
-                self.x[31] += 32;
+                self.x[31] += 48;
             }
+            0xa900_27ff | 0xa900_245f => {
+                self.store(self.x[n], 0, 8);
+                self.store(self.x[n] + 8, self.x[9], 8);
+            }
+            0xb100_101f => self.zero = self.x[0].wrapping_add(4) == 0,
+            0xb900_0e69 => self.store(self.x[19] + 12, self.x[9], 4),
+            0x88df_fd29 => self.x[9] = self.load(self.x[9], 4),
+            0x889f_fd20 => self.store(self.x[9], self.x[0], 4),
+            0xd65f_03c0 => next = self.x[30],
             0xd400_0001 => self.called(self.x[8]),
             _ if word & 0xffff_fc00 == 0x889f_fc00 => {
                 self.store(self.x[n], self.x[t], 4);
@@ -196,6 +228,10 @@ impl Model {
             _ if word & 0xffc0_0000 == 0xf940_0000 => self.x[t] = self.load(self.x[n] + twelve * 8, 8),
             _ if word & 0xffc0_0000 == 0xb940_0000 => self.x[t] = self.load(self.x[n] + twelve * 4, 4),
             _ if word & 0xffc0_0000 == 0x9100_0000 => self.x[t] = self.x[n] + twelve,
+            _ if word & 0xffc0_0000 == 0xd100_0000 => self.x[t] = self.x[n].wrapping_sub(twelve),
+            _ if word & 0x9f00_0000 == 0x1000_0000 => self.x[t] = jumped(nineteen),
+            _ if word & 0xff00_001f == 0x5400_0000 && self.zero => next = jumped(nineteen),
+            _ if word & 0xff00_001f == 0x5400_0000 => {}
             _ if word & 0xffe0_ffe0 == 0xaa00_03e0 => self.x[t] = self.x[m],
             _ if word & 0xffe0_0000 == 0xd280_0000 => self.x[t] = u64::from(word >> 5 & 0xffff),
             _ if word & 0xffe0_0000 == 0xd2a0_0000 => self.x[t] = u64::from(word >> 5 & 0xffff) << 16,
@@ -232,55 +268,109 @@ impl Model {
         String::from_utf8(bytes.take_while(|&byte| byte != 0).collect()).unwrap()
     }
 
-    /// It closed the file, unmapped mailbox and code, and returned with its caller's registers.
-    fn assert_left_cleanly(&self, verdict: Progress) {
-        let last = &self.log[self.log.len() - 3..];
-        let expected = [
-            (Aarch64::NUMBERS.close, 7, last[0].2),
-            (Aarch64::NUMBERS.munmap, BOX_AT, PAGE_BYTES),
-            (MUNMAP, CODE_AT, PAGE_BYTES),
-        ];
-        assert_eq!(last, expected);
-        assert_eq!(self.progress, [Progress::Started as u64, verdict as u64]);
-        assert_eq!((self.x[19], self.x[20], self.x[31]), (0x1919, 0x2020, STACK_TOP));
+    fn called_what(&self) -> Vec<u64> {
+        self.log.iter().map(|(what, ..)| *what).collect()
+    }
+
+    fn assert_is_as_called(&self) {
+        assert_eq!((self.x[19], self.x[20], self.x[21]), (0x1919, 0x2020, 0x2121));
+        assert_eq!(self.x[31], STACK_TOP);
+    }
+
+    /// It closed the files, unmapped mailbox and code, and returned with its caller's registers.
+    fn assert_left_cleanly(&self, said: &[Progress]) {
+        let last: Vec<_> =
+            self.log[self.log.len() - 4..].iter().map(|(what, first, _)| (*what, *first)).collect();
+        let close = Aarch64::NUMBERS.close;
+        assert_eq!(last, [(close, 7), (close, 9), (Aarch64::NUMBERS.munmap, BOX_AT), (MUNMAP, CODE_AT)]);
+        let lengths = self.log[self.log.len() - 2..].iter().map(|(.., second)| *second);
+        assert!(lengths.eq([SHARED_BYTES, PAGE_BYTES]));
+        assert_eq!(self.progress, said.iter().map(|&said| said as u64).collect::<Vec<_>>());
+        self.assert_is_as_called();
     }
 }
 
 #[test]
-fn the_code_loads_the_shim_and_calls_it() {
-    let mut model = Model::new(&[(PTHREAD_SELF, 0x77), (DLOPEN, 0x88), (DLSYM, ENTRY), (ENTRY, 1)]);
+fn the_borrowed_thread_makes_another_and_waits_on_its_own_stack_to_be_fetched() {
+    let mut model = Model::new(&[(PTHREAD_CREATE, 0), (Aarch64::NUMBERS.ppoll, 0)]);
     model.run();
-    let called: Vec<u64> = model.log.iter().map(|(what, ..)| *what).collect();
+    assert_eq!(model.called_what(), [PTHREAD_CREATE, Aarch64::NUMBERS.ppoll]);
+    assert_eq!((model.x[31], model.pc), (STACK_TOP, END), "it goes back by itself");
+    assert_eq!(model.load(BOX_AT + offset_of!(Mailbox, made) as u64, 4), 1);
+    assert_eq!((model.load(STACK_TOP - 16, 8), model.load(STACK_TOP - 8, 8)), (0, STAY_NS));
+    assert_eq!(model.progress, [Progress::Making as u64]);
+    let mut without_memory = Model::new(&[(PTHREAD_CREATE, 12)]);
+    without_memory.run();
+    assert_eq!(without_memory.load(BOX_AT + offset_of!(Mailbox, made) as u64, 4), 13);
+}
+
+#[test]
+fn the_code_loads_the_shim_and_calls_it() {
+    let mut model = Model::thread(&[(PTHREAD_SELF, 0x77), (DLOPEN, 0x88), (DLSYM, ENTRY), (ENTRY, 1)]);
+    model.run();
     let unblock = Aarch64::NUMBERS.rt_sigprocmask;
-    assert_eq!(called[..6], [unblock, PTHREAD_SELF, PTHREAD_DETACH, DLOPEN, DLSYM, ENTRY]);
+    assert_eq!(
+        model.called_what()[..7],
+        [unblock, PTHREAD_SELF, PTHREAD_DETACH, DLOPEN, DLOPEN, DLSYM, ENTRY]
+    );
     let mask = BOX_AT + offset_of!(Mailbox, unblocked) as u64;
     assert_eq!(model.log[0], (unblock, 1, mask), "the C library's signals are unblocked");
     assert_eq!(model.load(mask, 8), 1 << 31 | 1 << 32);
     assert_eq!(model.log[2].1, 0x77, "itself is detached");
-    assert_eq!(model.log[3], (DLOPEN, BOX_AT + offset_of!(Mailbox, path) as u64, 2));
-    assert_eq!(model.log[4], (DLSYM, 0x88, BOX_AT + offset_of!(Mailbox, entry) as u64));
-    model.assert_left_cleanly(Progress::Done);
+    assert_eq!(model.log[3], (DLOPEN, BOX_AT + offset_of!(Mailbox, companion) as u64, 2));
+    assert_eq!(model.log[4], (DLOPEN, BOX_AT + offset_of!(Mailbox, path) as u64, 2));
+    assert_eq!(model.log[5], (DLSYM, 0x88, BOX_AT + offset_of!(Mailbox, entry) as u64));
+    assert_eq!(model.load(BOX_AT + offset_of!(Mailbox, has_companion) as u64, 4), 1);
+    model.assert_left_cleanly(&[Progress::Waiting, Progress::Loading, Progress::Done]);
+}
+
+#[test]
+fn a_companion_that_is_refused_does_not_keep_the_shim_out_and_none_is_not_asked_for() {
+    let mut model = Model::thread(&[]);
+    model.store(BOX_AT + offset_of!(Mailbox, companion_address) as u64, 0, 8);
+    model.run();
+    assert_eq!(model.called_what().iter().filter(|what| **what == DLOPEN).count(), 1);
+    assert_eq!(Model::thread(&[]).run().load(BOX_AT + offset_of!(Mailbox, has_companion) as u64, 4), 0);
+}
+
+#[test]
+fn without_an_order_the_thread_closes_the_files_and_leaves_the_pages_to_who_may_be_on_them() {
+    let mut model = Model::thread(&[]);
+    model.store(BOX_AT + offset_of!(Mailbox, order) as u64, 0, 4);
+    model.run();
+    let called = model.called_what();
+    assert_eq!(called.iter().filter(|what| **what == Aarch64::NUMBERS.ppoll).count() as u64, ROUNDS);
+    assert_eq!(called[called.len() - 2..], [Aarch64::NUMBERS.close; 2]);
+    assert_eq!(model.progress, [Progress::Waiting as u64, Progress::Left as u64]);
+    model.assert_is_as_called();
+}
+
+#[test]
+fn a_thread_that_is_told_to_leave_takes_everything_with_it() {
+    let mut model = Model::thread(&[]);
+    model.store(BOX_AT + offset_of!(Mailbox, order) as u64, Order::Leave as u64, 4);
+    model.run().assert_left_cleanly(&[Progress::Waiting, Progress::Left]);
 }
 
 #[test]
 fn the_code_tells_what_the_dynamic_linker_says() {
-    let mut model = Model::new(&[(DLERROR, TEXT_AT)]);
+    let mut model = Model::thread(&[(DLERROR, TEXT_AT)]);
     model.put(b"no such file\0and more").run();
     assert_eq!(model.message(), "no such file");
-    model.assert_left_cleanly(Progress::Refused);
-    let mut without_entry = Model::new(&[(DLOPEN, 0x88), (DLERROR, TEXT_AT)]);
+    model.assert_left_cleanly(&[Progress::Waiting, Progress::Loading, Progress::Refused]);
+    let mut without_entry = Model::thread(&[(DLOPEN, 0x88), (DLERROR, TEXT_AT)]);
     without_entry.put(b"undefined symbol\0").run();
     assert_eq!(without_entry.message(), "undefined symbol");
 }
 
 #[test]
 fn a_long_message_is_cut_and_none_is_none() {
-    let mut long = Model::new(&[(DLERROR, TEXT_AT)]);
+    let mut long = Model::thread(&[(DLERROR, TEXT_AT)]);
     long.put(&[b'x'; 4096]).run();
     assert_eq!(long.message().len(), Mailbox::MESSAGE_BYTES - 1);
-    long.assert_left_cleanly(Progress::Refused);
-    let mut silent = Model::new(&[]);
+    long.assert_left_cleanly(&[Progress::Waiting, Progress::Loading, Progress::Refused]);
+    let mut silent = Model::thread(&[]);
     silent.run();
     assert_eq!(silent.message(), "");
-    silent.assert_left_cleanly(Progress::Refused);
+    silent.assert_left_cleanly(&[Progress::Waiting, Progress::Loading, Progress::Refused]);
 }
