@@ -102,7 +102,7 @@ fn a_busy_process_is_attached_to_and_let_go_a_thousand_times_and_notices_nothing
     let mut program = Program::start(&mut Bare::storm().command(SIMULATOR));
     let pid = program.pid();
     let process = Process::look_up(Pid(pid)).unwrap();
-    let options = Options { timeout: process::PATIENCE, force: false };
+    let options = Options { timeout: process::PATIENCE, ..Options::default() };
     inject::inject(&process, &programs::program("libgpu_agent_cupti.so"), options).unwrap();
     let classifier = Arc::new(Classifier::bundled().unwrap());
     let (mut noise, mut held) = (0, None);

@@ -4,8 +4,8 @@
 //! to let a filter be met unprepared: one that ends a process for an unexpected call would end it because of us.
 //!
 //! Of several filters the strictest answer counts. A filter sees a call's number and the words of its arguments
-//! ([`calls`]), not what they point to. Where it asks for a word that is not known beforehand, an address or a length, it is followed
-//! both ways ([`program`]); if they end differently, the call *depends*, and is not risked unless that is forced.
+//! (`calls`), not what they point to. Where it asks for a word that is not known beforehand, an address or a length, it is followed
+//! both ways (`program`); if they end differently, the call *depends*, and is not risked unless that is forced.
 
 mod calls;
 mod program;

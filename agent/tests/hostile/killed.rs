@@ -35,7 +35,7 @@ fn copies(pid: u32) -> usize {
     files.iter().filter(|file| Cuda::of(std::slice::from_ref(file)).has_shim).count()
 }
 
-/// Waits until a ring may be looked for, or the library be loaded.
+/// Waits until the process has the library, or may be entered; whether it has it.
 fn settle(pid: u32) -> bool {
     let started = Instant::now();
     loop {
@@ -54,15 +54,13 @@ fn settle(pid: u32) -> bool {
 fn whatever_a_killed_agent_left_the_next_one_loads_the_library_once() {
     let folder = tempfile::tempdir().unwrap();
     let driver: PathBuf = copy(folder.path(), "libcuda.so.535.1.2").0;
-    let (mut loaded, mut entered) = (0, 0);
+    let mut entered = 0;
     for request in 1.. {
         let mut process = Hostile::start("wait", std::slice::from_ref(&driver));
         let pid = process.pid();
         println!("killed at request {request}");
         let is_through = agent(pid, request);
-        if settle(pid) {
-            loaded += 1;
-        } else {
+        if !settle(pid) {
             entered += 1;
             agent(pid, 0);
         }
@@ -72,8 +70,5 @@ fn whatever_a_killed_agent_left_the_next_one_loads_the_library_once() {
             break;
         }
     }
-    assert!(
-        loaded > 1 && entered > 10,
-        "{loaded} were loaded by a thread alone, {entered} by the next agent"
-    );
+    assert!(entered > 10, "{entered} were left without the library");
 }
