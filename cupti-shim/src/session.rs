@@ -3,18 +3,20 @@
 //! Enters: the control page. Leaves: an armed or disarmed CUPTI; state, faults and what CUPTI dropped, on the control
 //! page and in the ring. Refuses: to keep anything enabled without a lease, and to go on after CUPTI's first error.
 //!
-//! What to do next is decided in [`crate::phase`], how CUPTI is armed in [`crate::arming`].
+//! What to do next is decided in [`crate::phase`], how CUPTI is armed in [`crate::arming`], how it is taken out of the
+//! process in [`crate::finalize`].
 
 use core::time::Duration;
 
 use cupti_sys::{CallError, Status};
 use gpu_agent_ring::ShimControl;
-use gpu_agent_ring::control::{Wish, mono_ns};
-use gpu_agent_ring::layout::{Counter, kinds};
+use gpu_agent_ring::control::{Finalized, Wish, mono_ns};
+use gpu_agent_ring::layout::{Counter, ending, kinds};
 use gpu_agent_ring::record::{self, Record};
 
 use crate::activity::Source;
 use crate::arming::{self, ALL_KINDS, ArmError, Armed};
+use crate::finalize::{self, Outcome};
 use crate::hooks;
 use crate::locate::LocateError;
 use crate::phase::{Action, Phase, RETRY};
@@ -30,6 +32,8 @@ pub struct Session {
     shim: &'static Shim,
     phase: Phase,
     armed: Option<Armed>,
+    /// Whether CUPTI has been at work in this process through us, and was not taken out since.
+    in_use: bool,
     /// Bits of [`kinds`] that are enabled.
     kinds: u32,
 }
@@ -41,7 +45,7 @@ impl Session {
     /// Dormant.
     #[must_use]
     pub fn new(shim: &'static Shim) -> Self {
-        Self { shim, phase: Phase::Dormant, armed: None, kinds: 0 }
+        Self { shim, phase: Phase::Dormant, armed: None, in_use: false, kinds: 0 }
     }
 
     /// The thread's life.
@@ -72,6 +76,7 @@ impl Session {
             Action::Stay => self.report(&wish),
             Action::Become(phase) => self.enter(phase, &wish, None),
             Action::Disarm(phase) => self.disarm(phase, &wish, Ok(())),
+            Action::Finalize(phase) => self.finalize(phase, &wish),
             Action::Arm => self.arm(&wish),
             Action::Rearm => {
                 self.disarm(Phase::Dormant, &wish, Ok(()));
@@ -97,7 +102,8 @@ impl Session {
             wished |= kinds::GRAPH;
         }
         self.shim.outlet.write(|copier| copier.populate());
-        let outcome = arming::arm(&source.cupti, source.version, wished, self.shim.callbacks);
+        self.control().finalized(Finalized::No);
+        let outcome = arming::arm(source, wished, self.shim.callbacks);
         if wished & kinds::GRAPH != 0 && !matches!(outcome, Err(ArmError::Busy(_))) {
             self.shim.set_graph_level();
         }
@@ -105,6 +111,7 @@ impl Session {
             Ok(armed) => {
                 hooks::on_exit_after_cupti();
                 self.armed = Some(armed);
+                self.in_use = true;
                 self.kinds = wished;
                 self.phase = Phase::Armed { wished: wish.kinds };
                 self.tell(source);
@@ -136,6 +143,65 @@ impl Session {
     /// Undoes the arming, if there is one, and becomes `next`; [`Phase::Failed`] if CUPTI does not let it, or where
     /// `cause` is an error already.
     fn disarm(&mut self, next: Phase, wish: &Wish, cause: Result<(), CallError>) {
+        self.let_go(next, wish, cause, |_, armed, source| armed.unsubscribe(&source.cupti));
+    }
+
+    /// As [`Self::disarm`], and takes CUPTI out of the process; where that is not safe, or fails, it stays, unsubscribed.
+    fn finalize(&mut self, next: Phase, wish: &Wish) {
+        let Some(source) = self.shim.source().filter(|_| self.in_use) else {
+            return self.enter(next, wish, None);
+        };
+        if !finalize::is_safe(source.version) {
+            self.control().finalized(Finalized::TooOld);
+            return self.disarm(next, wish, Ok(()));
+        }
+        if self.armed.is_some() {
+            return self.let_go(next, wish, Ok(()), Self::take_out);
+        }
+        // Let go of already; only a subscriber hears of calls.
+        let fault = match arming::subscribe(&source.cupti, self.shim.callbacks) {
+            Ok(mut subscribed) => self.take_out(&mut subscribed, source).err(),
+            Err(ArmError::Busy(_)) => {
+                self.control().finalized(Finalized::Busy);
+                None
+            }
+            Err(ArmError::Failed(error)) => {
+                self.control().finalized(Finalized::Failed);
+                Some(error)
+            }
+        };
+        self.enter(next, wish, fault.map(fault_of));
+    }
+
+    /// The last step of [`Self::finalize`].
+    fn take_out(&mut self, armed: &mut Armed, source: &Source) -> Result<(), CallError> {
+        let gives_up = || self.shim.is_exiting();
+        let outcome = self.shim.finalizer.run(&source.cupti, armed.subscriber(), gives_up);
+        let unsubscribed = match outcome {
+            Outcome::Done | Outcome::Hangs => Ok(()),
+            Outcome::NoCall | Outcome::Failed(_) => armed.unsubscribe(&source.cupti),
+        };
+        let (told, failed) = match outcome {
+            Outcome::Done => (Finalized::Done, Ok(())),
+            Outcome::NoCall | Outcome::Hangs => (Finalized::NoCall, Ok(())),
+            Outcome::Failed(error) => (Finalized::Failed, Err(error)),
+        };
+        self.control().finalized(told);
+        if outcome == Outcome::Done {
+            self.in_use = false;
+            source.graphs.forget();
+        }
+        failed.and(unsubscribed)
+    }
+
+    /// Switches off what is armed, then takes the `last` step, and becomes `next`.
+    fn let_go(
+        &mut self,
+        next: Phase,
+        wish: &Wish,
+        cause: Result<(), CallError>,
+        last: impl FnOnce(&mut Self, &mut Armed, &Source) -> Result<(), CallError>,
+    ) {
         let (Some(mut armed), Some(source)) = (self.armed.take(), self.shim.source()) else {
             return self.enter(next, wish, None);
         };
@@ -145,7 +211,7 @@ impl Session {
             armed.disable(&source.cupti),
             self.settle(source),
             self.count_dropped(source),
-            armed.unsubscribe(&source.cupti),
+            last(self, &mut armed, source),
         ];
         self.shim.empty_all();
         let walked = self.shim.outlet.take_fault().map_or(Ok(()), Err);
@@ -217,6 +283,10 @@ impl Session {
     }
 
     fn report(&self, wish: &Wish) {
+        let is_let_go = matches!(self.phase, Phase::Dormant | Phase::Detached { .. });
+        if is_let_go && wish.ending & ending::CLOSE_FILES != 0 {
+            self.shim.close_files();
+        }
         self.control().report(self.phase.state(), wish.generation, self.kinds);
     }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use gpu_agent_ring::control::HandOver;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -34,6 +35,9 @@ pub(super) struct Arguments {
     /// Detach after this long.
     #[arg(long, visible_alias = "detach-after", value_name = "TIME")]
     duration: Option<Millis>,
+    /// At the end take CUPTI out of the processes too (cuptiFinalize), at the end of a CUDA call of theirs; needs CUPTI 12.6.
+    #[arg(long)]
+    finalize: bool,
     /// Wait this long for a process that has not initialised CUDA yet (unless it can be probed meanwhile), or that another agent
     /// holds.
     #[arg(long, default_value = "0", value_name = "TIME")]
@@ -46,7 +50,7 @@ pub(super) struct Arguments {
 
 /// Attaches and reports.
 pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
-    let session = Session::start(&arguments.common)?;
+    let session = Session::start(&arguments.common, arguments.finalize)?;
     for &pid in &arguments.pid {
         attach(&session, Pid(pid), &arguments)?;
     }
@@ -66,7 +70,7 @@ fn attach(session: &Session, pid: Pid, arguments: &Arguments) -> Result<(), Erro
     loop {
         let attached = inject::find(pid, &arguments.loading).and_then(|opened| {
             // Who asks for this very process takes back what `detach` wished.
-            opened.control.set_yield(false);
+            opened.control.hand_over(HandOver::None, 0);
             session.pipeline.attach(opened, false).map_err(Error::from)
         });
         let error = match attached {

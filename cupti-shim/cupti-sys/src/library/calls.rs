@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_void};
 
 use super::types::{
     ActivityAttribute, AttributeValue, BufferCompleted, BufferRequested, Callback, ContextHandle, Flush,
-    SubscriberHandle, SubscriberParams, ThreadIdType, TimestampCallback,
+    GraphExecHandle, SubscriberHandle, SubscriberParams, ThreadIdType, TimestampCallback,
 };
 use super::{CallError, Cupti};
 use crate::record::ExternalCorrelationKind;
@@ -132,6 +132,16 @@ impl Cupti {
         let mut name = std::ptr::null();
         call!(self.get_callback_name as "cuptiGetCallbackName"(domain, cbid, &raw mut name))?;
         Ok(self.text(name))
+    }
+
+    /// `cuptiGetGraphExecId` (12.3): the number that records carry of an executable graph.
+    ///
+    /// # Safety
+    /// `graph` is a live `CUgraphExec`, as in a callback of [`crate::ResourceCbid::GRAPHEXEC_CREATED`].
+    pub unsafe fn graph_exec_id(&self, graph: GraphExecHandle) -> Result<u32, CallError> {
+        let mut id = 0;
+        call!(self.get_graph_exec_id as "cuptiGetGraphExecId"(graph, &raw mut id))?;
+        Ok(id)
     }
 
     /// `cuptiActivityRegisterCallbacks`: replaces whatever was registered, without a word to its owner.
