@@ -154,7 +154,10 @@ impl Worker {
         for index in (0..self.targets.len()).rev() {
             let Some(attached) = self.targets.get_mut(index) else { continue };
             match attached.fate() {
-                Fate::Running => self.hold(index),
+                Fate::Running => {
+                    self.tell_of_graphs(index, false);
+                    self.hold(index);
+                }
                 Fate::Ended => self.end(index, State::Ended, true),
                 Fate::Replaced => {
                     self.replaced.push((attached.pid, attached.id));

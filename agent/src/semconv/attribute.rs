@@ -57,6 +57,8 @@ pub const HOP: &str = "hop";
 pub const OUTCOME: &str = "outcome";
 /// What was left without its other half.
 pub const ORPHAN: &str = "orphan";
+/// When a CUDA graph was made: `attached` for while an agent was attached, `before`, `unknown` where CUPTI does not tell.
+pub const GRAPH_MADE: &str = "graph.made";
 /// State of a target process.
 pub const STATE: &str = "state";
 /// Name of an exporter.
@@ -100,6 +102,28 @@ pub mod hop {
     pub const PROBES: &str = "probes";
     /// The pairing of entries and returns.
     pub const CORRELATE: &str = "correlate";
+}
+
+/// Values of [`GRAPH_MADE`].
+pub mod made {
+    use crate::event::GraphMade;
+
+    /// While an agent was attached.
+    pub const ATTACHED: &str = "attached";
+    /// While none was.
+    pub const BEFORE: &str = "before";
+    /// CUPTI does not tell.
+    pub const UNKNOWN: &str = "unknown";
+
+    /// The value, where it is worth a word: nothing is said of graphs that were made while an agent was attached.
+    #[must_use]
+    pub fn not_attached(made: GraphMade) -> Option<&'static str> {
+        match made {
+            GraphMade::Attached => None,
+            GraphMade::Before => Some(BEFORE),
+            GraphMade::Unknown => Some(UNKNOWN),
+        }
+    }
 }
 
 /// Values of [`OUTCOME`].

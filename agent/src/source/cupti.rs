@@ -13,6 +13,7 @@ use crate::identity::Process;
 
 mod error;
 mod finalization;
+mod graphs;
 mod hops;
 mod lease;
 mod maps;
@@ -22,6 +23,7 @@ mod target;
 
 pub use error::AttachError;
 pub use finalization::Finalization;
+pub use graphs::GraphHops;
 pub use hops::Hops;
 pub use lease::{Lease, Mode};
 pub use names::{NameTable, NewName};

@@ -33,7 +33,7 @@ use crate::event::{
 };
 use crate::export::events::{EventKind, Wanted};
 use crate::export::{Directory, TargetInfo};
-use crate::semconv::attribute::timing;
+use crate::semconv::attribute::{made, timing};
 
 /// Entries of each cache; past it the cache is emptied and filled anew.
 const MAX_CACHED: usize = 65_536;
@@ -454,6 +454,9 @@ fn place(line: &mut Line<'_>, place: Place) {
     line.whole("context", place.context.0).whole("stream", place.stream.0);
     if place.graph.0 != 0 || place.graph_node.0 != 0 {
         line.whole("graph", place.graph.0).whole("graph_node", place.graph_node.0);
+    }
+    if let Some(made) = made::not_attached(place.graph_made) {
+        line.text("graph_made", made);
     }
 }
 

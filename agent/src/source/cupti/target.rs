@@ -10,6 +10,7 @@ use gpu_agent_ring::layout::Counter;
 use gpu_agent_ring::record::Payload;
 use gpu_agent_ring::{AgentControl, LeaseError, Reader};
 
+use super::graphs::Graphs;
 use super::names::LookUp;
 use super::{AttachError, Finalization, Hops, Lease, NameTable, NewName, Opened};
 use crate::classes::Classifier;
@@ -54,6 +55,7 @@ pub struct Target {
     /// The shim's counters when this agent came.
     before: Report,
     hops: Hops,
+    graphs: Graphs,
     batch: Vec<Payload>,
     held: bool,
 }
@@ -82,6 +84,7 @@ impl Target {
             names: NameTable::new(classifier),
             before,
             hops: Hops::default(),
+            graphs: Graphs::default(),
             batch: Vec::with_capacity(BATCH as usize),
             held: true,
         })
@@ -202,6 +205,7 @@ impl Target {
                         }
                     }
                     self.hops.decoded += 1;
+                    self.graphs.count(&event);
                     sink(Item::Event(&event));
                 }
                 Err(DecodeError::Unknown { .. }) => self.hops.unknown += 1,
@@ -230,6 +234,7 @@ impl Target {
         ] {
             *count = since(counter).max(*count);
         }
+        hops.graphs = self.graphs.counts();
         *hops
     }
 }
