@@ -152,6 +152,37 @@ fn where_finalising_is_not_safe_the_process_is_let_go_and_the_reason_told() {
     program.end();
 }
 
+/// An agent that can look into processes but not open `/proc/PID/map_files`.
+fn without_map_files(arguments: &[&str]) -> Output {
+    let mut command = Command::new("setpriv");
+    command.arg("--bounding-set=-all,+sys_ptrace,+dac_read_search").arg(programs::program("gpu-agent"));
+    command.args(arguments).output().unwrap()
+}
+
+#[test]
+fn descriptors_stay_for_agents_that_need_them_and_no_longer_where_one_that_does_not_has_let_go() {
+    let mut program = Program::start(&mut compiled(CUPTI_12_6));
+    let pid = program.pid().to_string();
+    let attach =
+        ["attach", "--pid", &pid, "--listen", "off", "--probe-engines", "none", "--duration", "300ms"];
+    let attach = [attach.as_slice(), &ATTACH].concat();
+    for arguments in [attach.as_slice(), &["detach", "--pid", &pid], &attach] {
+        let done = without_map_files(arguments);
+        assert!(done.status.success(), "{arguments:?}: {}", stderr(&done));
+        assert_eq!(descriptors(program.pid()).len(), 2, "{arguments:?}");
+    }
+    assert!(gpu_agent(&["detach", "--pid", &pid]).status.success());
+    assert_eq!(descriptors(program.pid()), [""; 0]);
+    let refused = without_map_files(&attach);
+    assert!(!refused.status.success());
+    let said = stderr(&refused);
+    assert!(said.contains("descriptors") && said.contains("CAP_CHECKPOINT_RESTORE"), "{said}");
+    let agent = attached(program.pid(), &[]);
+    program.order("launch 60", "launched 60");
+    assert_eq!(executions(&agent.terminate(), program.pid()), 60);
+    program.end();
+}
+
 /// The program with graphs, on the simulated device.
 fn program_with_graphs(simulator: &str) -> (tempfile::TempDir, Program) {
     let folder = tempfile::tempdir().unwrap();

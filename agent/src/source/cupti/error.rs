@@ -33,6 +33,19 @@ pub enum AttachError {
         /// The refusal.
         source: io::Error,
     },
+    /// The shim keeps no descriptors any more.
+    #[error(
+        "the shim's descriptors in process {pid} were closed by an agent that opens its memory through /proc/{pid}/map_files, which this agent may not: {source}; run the agent as root, or give it {}",
+        if missing.is_empty() { "CAP_CHECKPOINT_RESTORE outside of user namespaces" } else { missing }
+    )]
+    NoDescriptors {
+        /// The process.
+        pid: Pid,
+        /// Capabilities that this agent lacks; empty if it has all that could help.
+        missing: &'static str,
+        /// The refusal.
+        source: io::Error,
+    },
     /// `/proc` failed in another way.
     #[error("cannot read {path}: {source}")]
     Proc {
@@ -134,6 +147,11 @@ impl AttachError {
     pub(super) fn denied(process: &Process, what: &'static str, source: io::Error) -> Self {
         let missing = Capabilities::own().missing();
         Self::Denied { pid: process.pid, uid: process.uid, what, missing, source }
+    }
+
+    /// A refusal of `map_files`, where no descriptor is left to open instead.
+    pub(super) fn no_descriptors(process: &Process, source: io::Error) -> Self {
+        Self::NoDescriptors { pid: process.pid, missing: Capabilities::own().missing(), source }
     }
 }
 

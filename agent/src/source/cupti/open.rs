@@ -164,7 +164,8 @@ fn open_file(
             Ok(file) => Ok((file, false)),
             Err(source) => Err(AttachError::denied(process, "ring", source)),
         },
-        Ok(None) => Err(AttachError::denied(process, "mapped files", denied)),
+        Ok(None) if process.has_ended() => Err(AttachError::Reused { pid: process.pid }),
+        Ok(None) => Err(AttachError::no_descriptors(process, denied)),
         Err(_) if process.has_ended() => Err(AttachError::Reused { pid: process.pid }),
         Err(source) => Err(AttachError::denied(process, "descriptors", source)),
     }
