@@ -58,7 +58,7 @@ pub const OUTCOME: &str = "outcome";
 /// What was left without its other half.
 pub const ORPHAN: &str = "orphan";
 /// When a CUDA graph was made: `attached` for while an agent was attached, `before`, `unknown` where CUPTI does not tell.
-pub const GRAPH_MADE: &str = "graph.made";
+pub const GRAPH_MADE: &str = "graph_made";
 /// State of a target process.
 pub const STATE: &str = "state";
 /// Name of an exporter.
@@ -106,24 +106,12 @@ pub mod hop {
 
 /// Values of [`GRAPH_MADE`].
 pub mod made {
-    use crate::event::GraphMade;
-
     /// While an agent was attached.
     pub const ATTACHED: &str = "attached";
     /// While none was.
     pub const BEFORE: &str = "before";
     /// CUPTI does not tell.
     pub const UNKNOWN: &str = "unknown";
-
-    /// The value, where it is worth a word: nothing is said of graphs that were made while an agent was attached.
-    #[must_use]
-    pub fn not_attached(made: GraphMade) -> Option<&'static str> {
-        match made {
-            GraphMade::Attached => None,
-            GraphMade::Before => Some(BEFORE),
-            GraphMade::Unknown => Some(UNKNOWN),
-        }
-    }
 }
 
 /// Values of [`OUTCOME`].
