@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  shim's thread     enable both API domains ─► Awaited ─────── looks until Done, Failed, or its patience ends ─► Idle
-//!  program's thread                     exit of a call: Awaited ─► Running ─► cuptiFinalize ─► Done or Failed
+//!  program's thread                     exit of a call: Awaited ─► Running ─► flush, cuptiFinalize ─► Done or Failed
 //! ```
 //!
 //! Of many threads that end a call at once, one wins; to the others, as in all other times, an exit costs one load.
@@ -15,6 +15,8 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use core::time::Duration;
 
 use cupti_sys::{ApiVersion, CallError, CallbackDomain, Cupti, Status, SubscriberHandle};
+
+use crate::arming;
 
 /// How long a call of the program is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -109,6 +111,9 @@ impl Finalizer {
         if won.is_err() {
             return;
         }
+        // Of threads that were inside a launch at the last flush: CUPTI forgets what it has not handed out. What this answers
+        // (such as that no buffers were ever asked for) says nothing of the step that follows.
+        let _ = arming::flush_forced(cupti);
         // SAFETY: this is the exit site of an API callback, which is what the function asks for.
         #[allow(unsafe_code, reason = "CUPTI trusts the caller's place")]
         let outcome = unsafe { cupti.finalize() };

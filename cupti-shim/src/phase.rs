@@ -14,8 +14,8 @@
 //! | Finished | stay | stay | stay | stay |
 //!
 //! *arm* leads to Armed, to Busy (another profiler has subscribed), to NoCupti (none can be used), or to Failed (a call
-//! failed, and all was undone). A call that fails while armed leads to Failed too. Dormant, Detached and Finished sleep
-//! without a time-out.
+//! failed, and all was undone). A call that fails while armed leads to Failed too, but on the way to Detached, which says
+//! what failed. Dormant, Detached and Finished sleep without a time-out.
 //!
 //! Yielded and Detached differ in who ends them: a yield means nothing without a lease, a detachment outlives all leases.
 //!

@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// Undoes the arming, if there is one, and becomes `next`; [`Phase::Failed`] if CUPTI does not let it, or where
-    /// `cause` is an error already.
+    /// `cause` is an error already, unless it was to be let go for good.
     fn disarm(&mut self, next: Phase, wish: &Wish, cause: Result<(), CallError>) {
         self.let_go(next, wish, cause, |_, armed, source| armed.unsubscribe(&source.cupti));
     }
@@ -220,7 +220,8 @@ impl Session {
             self.control().add(Counter::CuptiErrors, 1);
         }
         self.kinds = 0;
-        self.phase = if fault.is_some() { Phase::Failed } else { next };
+        let stays = fault.is_none() || matches!(next, Phase::Detached { .. });
+        self.phase = if stays { next } else { Phase::Failed };
         self.tell(source);
         POOL.trim();
         self.enter(self.phase, wish, fault);

@@ -243,7 +243,7 @@ impl Cupti {
         Ok(last)
     }
 
-    /// `cuptiActivityFlushAll`. Never from a CUPTI callback.
+    /// `cuptiActivityFlushAll`. Of CUPTI's callbacks, only from those of driver and runtime calls.
     pub fn activity_flush_all(&self, flush: Flush) -> Result<(), CallError> {
         call!(self.activity_flush_all as "cuptiActivityFlushAll"(flush))
     }
