@@ -20,7 +20,8 @@
 //! Yielded and Detached differ in who ends them: a yield means nothing without a lease, a detachment outlives all leases.
 //!
 //! Where finalising is wished too, the way from Armed to Dormant, and from any phase to Detached, leads through
-//! `cuptiFinalize`. Detached remembers whether it did, so that the wish may still come when CUPTI was let go already.
+//! `cuptiFinalize`. Detached remembers whether that was tried and is settled, so that the wish may still come when CUPTI was let
+//! go already, and may come again where the process made no call.
 
 use core::time::Duration;
 
@@ -44,7 +45,7 @@ pub enum Phase {
     Yielded,
     /// Let go of CUPTI until somebody takes that wish back.
     Detached {
-        /// Whether finalising was wished too, and was tried.
+        /// Whether finalising was wished too, and trying again is of no use.
         finalized: bool,
     },
     /// Another profiler owns CUPTI.

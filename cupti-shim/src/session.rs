@@ -3,8 +3,10 @@
 //! Enters: the control page. Leaves: an armed or disarmed CUPTI; state, faults and what CUPTI dropped, on the control
 //! page and in the ring. Refuses: to keep anything enabled without a lease, and to go on after CUPTI's first error.
 //!
-//! What to do next is decided in [`crate::phase`], how CUPTI is armed in [`crate::arming`], how it is taken out of the
-//! process in [`crate::finalize`].
+//! What to do next is decided in [`crate::phase`], how CUPTI is armed in [`crate::arming`]; how it is let go is in
+//! `session/letting_go.rs`.
+
+mod letting_go;
 
 use core::time::Duration;
 
@@ -16,15 +18,10 @@ use gpu_agent_ring::record::{self, Record};
 
 use crate::activity::Source;
 use crate::arming::{self, ALL_KINDS, ArmError, Armed};
-use crate::finalize::{self, Outcome};
 use crate::hooks;
 use crate::locate::LocateError;
 use crate::phase::{Action, Phase, RETRY};
-use crate::shim::{POOL, Shim};
-
-/// How often disarming looks whether CUPTI has given all buffers back, before it takes them back unfinished.
-const SETTLE_ROUNDS: u32 = 5;
-const SETTLE_PAUSE: Duration = Duration::from_millis(10);
+use crate::shim::Shim;
 
 /// See the module.
 #[derive(Debug)]
@@ -34,6 +31,8 @@ pub struct Session {
     armed: Option<Armed>,
     /// Whether CUPTI has been at work in this process through us, and was not taken out since.
     in_use: bool,
+    /// How the latest wish to take it out ended.
+    finalized: Finalized,
     /// Bits of [`kinds`] that are enabled.
     kinds: u32,
 }
@@ -45,7 +44,7 @@ impl Session {
     /// Dormant.
     #[must_use]
     pub fn new(shim: &'static Shim) -> Self {
-        Self { shim, phase: Phase::Dormant, armed: None, in_use: false, kinds: 0 }
+        Self { shim, phase: Phase::Dormant, armed: None, in_use: false, finalized: Finalized::No, kinds: 0 }
     }
 
     /// The thread's life.
@@ -102,7 +101,7 @@ impl Session {
             wished |= kinds::GRAPH;
         }
         self.shim.outlet.write(|copier| copier.populate());
-        self.control().finalized(Finalized::No);
+        self.tell_finalized(Finalized::No);
         let outcome = arming::arm(source, wished, self.shim.callbacks);
         if wished & kinds::GRAPH != 0 && !matches!(outcome, Err(ArmError::Busy(_))) {
             self.shim.set_graph_level();
@@ -138,109 +137,6 @@ impl Session {
             Ok(()) => self.report(wish),
             error => self.disarm(Phase::Failed, wish, error),
         }
-    }
-
-    /// Undoes the arming, if there is one, and becomes `next`; [`Phase::Failed`] if CUPTI does not let it, or where
-    /// `cause` is an error already, unless it was to be let go for good.
-    fn disarm(&mut self, next: Phase, wish: &Wish, cause: Result<(), CallError>) {
-        self.let_go(next, wish, cause, |_, armed, source| armed.unsubscribe(&source.cupti));
-    }
-
-    /// As [`Self::disarm`], and takes CUPTI out of the process; where that is not safe, or fails, it stays, unsubscribed.
-    fn finalize(&mut self, next: Phase, wish: &Wish) {
-        let Some(source) = self.shim.source().filter(|_| self.in_use) else {
-            return self.enter(next, wish, None);
-        };
-        if !finalize::is_safe(source.version) {
-            self.control().finalized(Finalized::TooOld);
-            return self.disarm(next, wish, Ok(()));
-        }
-        if self.armed.is_some() {
-            return self.let_go(next, wish, Ok(()), Self::take_out);
-        }
-        // Let go of already; only a subscriber hears of calls.
-        let fault = match arming::subscribe(&source.cupti, self.shim.callbacks) {
-            Ok(mut subscribed) => self.take_out(&mut subscribed, source).err(),
-            Err(ArmError::Busy(_)) => {
-                self.control().finalized(Finalized::Busy);
-                None
-            }
-            Err(ArmError::Failed(error)) => {
-                self.control().finalized(Finalized::Failed);
-                Some(error)
-            }
-        };
-        self.enter(next, wish, fault.map(fault_of));
-    }
-
-    /// The last step of [`Self::finalize`].
-    fn take_out(&mut self, armed: &mut Armed, source: &Source) -> Result<(), CallError> {
-        let gives_up = || self.shim.is_exiting();
-        let outcome = self.shim.finalizer.run(&source.cupti, armed.subscriber(), gives_up);
-        let unsubscribed = match outcome {
-            Outcome::Done | Outcome::Hangs => Ok(()),
-            Outcome::NoCall | Outcome::Failed(_) => armed.unsubscribe(&source.cupti),
-        };
-        let (told, failed) = match outcome {
-            Outcome::Done => (Finalized::Done, Ok(())),
-            Outcome::NoCall | Outcome::Hangs => (Finalized::NoCall, Ok(())),
-            Outcome::Failed(error) => (Finalized::Failed, Err(error)),
-        };
-        self.control().finalized(told);
-        if outcome == Outcome::Done {
-            self.in_use = false;
-            source.graphs.forget();
-        }
-        failed.and(unsubscribed)
-    }
-
-    /// Switches off what is armed, then takes the `last` step, and becomes `next`.
-    fn let_go(
-        &mut self,
-        next: Phase,
-        wish: &Wish,
-        cause: Result<(), CallError>,
-        last: impl FnOnce(&mut Self, &mut Armed, &Source) -> Result<(), CallError>,
-    ) {
-        let (Some(mut armed), Some(source)) = (self.armed.take(), self.shim.source()) else {
-            return self.enter(next, wish, None);
-        };
-        // All of them, whatever each returns.
-        let steps = [
-            self.flush_once(source),
-            armed.disable(&source.cupti),
-            self.settle(source),
-            self.count_dropped(source),
-            last(self, &mut armed, source),
-        ];
-        self.shim.empty_all();
-        let walked = self.shim.outlet.take_fault().map_or(Ok(()), Err);
-        let fault = steps.into_iter().fold(cause, Result::and).and(walked).err().map(fault_of);
-        if fault.is_some() {
-            self.control().add(Counter::CuptiErrors, 1);
-        }
-        self.kinds = 0;
-        let stays = fault.is_none() || matches!(next, Phase::Detached { .. });
-        self.phase = if stays { next } else { Phase::Failed };
-        self.tell(source);
-        POOL.trim();
-        self.enter(self.phase, wish, fault);
-    }
-
-    /// Waits a little for work in flight, so that its records come back complete, then takes them as they are.
-    fn settle(&self, source: &Source) -> Result<(), CallError> {
-        for _ in 0..SETTLE_ROUNDS {
-            if POOL.outstanding() == 0 {
-                return Ok(());
-            }
-            std::thread::sleep(SETTLE_PAUSE);
-            self.flush_once(source)?;
-        }
-        if POOL.outstanding() > 0 {
-            self.control().add(Counter::Flushes, 1);
-            arming::flush_forced(&source.cupti)?;
-        }
-        Ok(())
     }
 
     fn flush_once(&self, source: &Source) -> Result<(), CallError> {

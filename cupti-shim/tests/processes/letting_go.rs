@@ -148,6 +148,10 @@ fn a_process_that_calls_nothing_is_let_go_when_the_patience_ends() {
     // A call that comes later finds nobody who waits.
     target.tell("launch 10");
     assert_eq!(ring.control.report().finalized, Finalized::NoCall);
+    // The same wish once more, while the process works.
+    ring.control.hand_over(HandOver::DetachAndFinalize, 0);
+    call_until(&mut target, &ring, ShimState::Detached);
+    assert_eq!(ring.control.report().finalized, Finalized::Done);
     ring.control.hand_over(HandOver::None, 0);
     ring.arm(kinds::KERNEL);
     target.tell("launch 6");
