@@ -120,8 +120,8 @@ impl Rig {
     fn target(&self) -> Target {
         let opened = Opened::new(
             identity::Process::look_up(Pid(std::process::id())).unwrap(),
-            Reader::open(self.writer.file().as_fd()).unwrap(),
-            AgentControl::open(self.control.file().as_fd(), 7, 1).unwrap(),
+            Reader::open(self.writer.file().unwrap().as_fd()).unwrap(),
+            AgentControl::open(self.control.file().unwrap().as_fd(), 7, 1).unwrap(),
         );
         let classifier = Arc::new(Classifier::bundled().unwrap());
         Target::attach(opened, Lease::default(), classifier, true).unwrap()
@@ -145,7 +145,7 @@ fn drain(target: &mut Target, aggregator: &mut Aggregator) {
 /// Nanoseconds a record of `run` over a freshly filled ring.
 fn fastest(names: usize, mut run: impl FnMut(&mut Reader, &mut Rig, usize)) -> f64 {
     let mut rig = Rig::new(names);
-    let mut reader = Reader::open(rig.writer.file().as_fd()).unwrap();
+    let mut reader = Reader::open(rig.writer.file().unwrap().as_fd()).unwrap();
     let mut best = f64::MAX;
     for number in 0..RUNS {
         rig.fill();

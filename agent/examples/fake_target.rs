@@ -93,7 +93,7 @@ impl Shim {
             }
         });
         if let Ok(name) = std::env::var("GPU_AGENT_ANNOUNCE") {
-            let files = (writer.file().as_fd(), control.file().as_fd());
+            let files = (writer.file().unwrap().as_fd(), control.file().unwrap().as_fd());
             gpu_agent_ring::announce(&name, RING_ID, files.0, files.1).unwrap();
         }
         Self { writer, control, has_failed }
@@ -201,7 +201,7 @@ fn forge(kind: &str) -> (OwnedFd, OwnedFd) {
     let ring = memfd(RING_NAME, size, &fields, seals);
     // A control page that says the same ring id; what the agent refuses is the ring.
     let control = ShimControl::create(RING_ID).unwrap();
-    let control_fd = control.file().try_clone().unwrap();
+    let control_fd = control.file().unwrap().try_clone().unwrap();
     std::mem::forget(control);
     assert!(!CONTROL_NAME.is_empty());
     (ring, control_fd)

@@ -101,6 +101,20 @@ pub struct Place {
     pub graph: GraphId,
     /// Graph node, 0 outside graphs.
     pub graph_node: GraphNodeId,
+    /// When the graph was made.
+    pub graph_made: GraphMade,
+}
+
+/// When a CUDA graph was made, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum GraphMade {
+    /// While an agent was attached; also said outside graphs.
+    #[default]
+    Attached,
+    /// While none was: of its operations nothing is known but what each execution says.
+    Before,
+    /// CUPTI does not tell.
+    Unknown,
 }
 
 /// One thing that happened in one target.

@@ -12,9 +12,9 @@ use crate::aggregate::snapshot::{Attributes, Value};
 use crate::clock::Clock;
 use crate::export::ExportStats;
 use crate::pipeline::{ProbeHops, State, TargetStatus};
-use crate::semconv::attribute::{self, hop, outcome};
+use crate::semconv::attribute::{self, hop, made, outcome};
 use crate::semconv::{Instrument, instruments};
-use crate::source::cupti::Hops;
+use crate::source::cupti::{GraphHops, Hops};
 
 mod cost;
 
@@ -55,6 +55,15 @@ pub fn targets(targets: &[TargetStatus], builder: &mut Builder) {
             attributes.extend([(attribute::HOP, Arc::from(hop)), (attribute::OUTCOME, Arc::from(outcome))]);
             builder.push(&instruments::OWN_RECORDS, &Attributes::from(attributes), Value::Counter(count));
         }
+        for (made, records, graphs) in graphs(&hops.graphs) {
+            let mut attributes = scope.to_vec();
+            attributes.push((attribute::GRAPH_MADE, Arc::from(made)));
+            let attributes = Attributes::from(attributes);
+            builder.push(&instruments::OWN_GRAPH_RECORDS, &attributes, Value::Counter(records));
+            if let Some(graphs) = graphs {
+                builder.push(&instruments::OWN_GRAPHS, &attributes, Value::Counter(graphs));
+            }
+        }
         let scope = Attributes::from(scope);
         for (instrument, value) in [
             (&instruments::OWN_METADATA, Value::Counter(hops.metadata)),
@@ -83,6 +92,15 @@ pub fn records(hops: &Hops) -> [(&'static str, &'static str, u64); 11] {
         (hop::DECODE, outcome::PASSED, hops.decoded),
         (hop::DECODE, outcome::UNKNOWN, hops.unknown),
         (hop::DECODE, outcome::MALFORMED, hops.malformed),
+    ]
+}
+
+/// When graphs were made, the records of their work, and their number where they were not seen in the making.
+fn graphs(graphs: &GraphHops) -> [(&'static str, u64, Option<u64>); 3] {
+    [
+        (made::ATTACHED, graphs.attached, None),
+        (made::BEFORE, graphs.before, Some(graphs.graphs_before)),
+        (made::UNKNOWN, graphs.unknown, Some(graphs.graphs_unknown)),
     ]
 }
 

@@ -16,6 +16,7 @@ use std::time::Instant;
 use cupti_sys::{ActivityKind, ApiVersion, Cupti, RecordSizes, Status};
 use gpu_agent_cupti::activity::{Copier, Source};
 use gpu_agent_cupti::buffer_pool::{BUFFER_BYTES, Pool};
+use gpu_agent_cupti::graphs::GRAPHS;
 use gpu_agent_cupti::outlet::{Limits, Outlet};
 use gpu_agent_ring::writer::Identity;
 use gpu_agent_ring::{Geometry, ShimControl, Writer};
@@ -45,6 +46,7 @@ fn measure(names: usize) {
     let control = ShimControl::create(1).unwrap();
     let version = ApiVersion::V12_9;
     let source = Source {
+        graphs: &GRAPHS,
         // SAFETY: the one function that is looked up has the signature of its name.
         cupti: unsafe {
             Cupti::from_lookup(|name| match name.to_bytes() {

@@ -25,6 +25,7 @@ use self::cbid_set::{ASKED_DRIVER, ASKED_RUNTIME};
 pub(crate) use self::cbid_set::{DRIVER, RUNTIME};
 use self::convert::ToRing;
 use self::recent::Recent;
+use crate::graphs::Graphs;
 
 /// The CUPTI that fills the buffers.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Source {
     pub sizes: RecordSizes,
     /// What `cuDriverGetVersion` says of the driver below it.
     pub driver_version: u32,
+    /// The graphs that it has told of.
+    pub graphs: &'static Graphs,
 }
 
 /// What is done with the records of a buffer.
@@ -133,29 +136,25 @@ impl Copier {
             let record = record?;
             let bytes = source.sizes.cut(record.kind, record.rest);
             match record.kind {
-                ActivityKind::DEVICE => self.device(bytes, tally),
-                ActivityKind::CONTEXT => self.context(bytes, tally),
+                ActivityKind::DEVICE => self.device(source, bytes, tally),
+                ActivityKind::CONTEXT => self.context(source, bytes, tally),
                 kind if mode == Mode::Count => count(kind, bytes, tally),
                 ActivityKind::CONCURRENT_KERNEL | ActivityKind::KERNEL => {
-                    self.emit(cupti::Kernel::new(bytes), tally);
+                    self.emit(source, cupti::Kernel::new(bytes), tally);
                 }
-                ActivityKind::MEMCPY => {
-                    self.emit(cupti::Memcpy::new(bytes).map(|v| (v, source.version)), tally)
-                }
-                ActivityKind::MEMCPY2 => self.emit(cupti::MemcpyPtoP::new(bytes), tally),
-                ActivityKind::MEMSET => {
-                    self.emit(cupti::Memset::new(bytes).map(|v| (v, source.version)), tally)
-                }
-                ActivityKind::MEMORY2 => self.emit(cupti::Memory::new(bytes), tally),
+                ActivityKind::MEMCPY => self.emit(source, cupti::Memcpy::new(bytes), tally),
+                ActivityKind::MEMCPY2 => self.emit(source, cupti::MemcpyPtoP::new(bytes), tally),
+                ActivityKind::MEMSET => self.emit(source, cupti::Memset::new(bytes), tally),
+                ActivityKind::MEMORY2 => self.emit(source, cupti::Memory::new(bytes), tally),
                 kind @ (ActivityKind::DRIVER | ActivityKind::RUNTIME) => {
                     let view = cupti::Api::new(bytes);
                     if view.is_none_or(|call| was_asked_for(kind, call.cbid())) {
-                        self.emit(view.map(|call| (call, kind)), tally);
+                        self.emit(source, view.map(|call| (call, kind)), tally);
                     }
                 }
-                ActivityKind::SYNCHRONIZATION => self.emit(cupti::Synchronization::new(bytes), tally),
-                ActivityKind::OVERHEAD => self.emit(cupti::Overhead::new(bytes), tally),
-                ActivityKind::GRAPH_TRACE => self.emit(cupti::GraphTrace::new(bytes), tally),
+                ActivityKind::SYNCHRONIZATION => self.emit(source, cupti::Synchronization::new(bytes), tally),
+                ActivityKind::OVERHEAD => self.emit(source, cupti::Overhead::new(bytes), tally),
+                ActivityKind::GRAPH_TRACE => self.emit(source, cupti::GraphTrace::new(bytes), tally),
                 _ => {
                     tally.seen += 1;
                     tally.unknown += 1;
@@ -166,11 +165,11 @@ impl Copier {
     }
 
     #[inline]
-    fn emit(&mut self, view: Option<impl ToRing>, tally: &mut Tally) {
+    fn emit(&mut self, source: &Source, view: Option<impl ToRing>, tally: &mut Tally) {
         tally.seen += 1;
         match view {
             Some(view) => {
-                let record = view.to_ring(&mut self.writer, tally);
+                let record = view.to_ring(source, &mut self.writer, tally);
                 self.writer.push(&record);
                 tally.emitted += 1;
             }
@@ -178,18 +177,18 @@ impl Copier {
         }
     }
 
-    fn device(&mut self, bytes: &[u8], tally: &mut Tally) {
+    fn device(&mut self, source: &Source, bytes: &[u8], tally: &mut Tally) {
         if let Some(view) = cupti::Device::new(bytes) {
-            let device = view.to_ring(&mut self.writer, tally);
+            let device = view.to_ring(source, &mut self.writer, tally);
             self.devices.remember(device, |known| known.device_id == device.device_id);
             self.writer.push(&device);
             tally.metadata += 1;
         }
     }
 
-    fn context(&mut self, bytes: &[u8], tally: &mut Tally) {
+    fn context(&mut self, source: &Source, bytes: &[u8], tally: &mut Tally) {
         if let Some(view) = cupti::Context::new(bytes) {
-            let context = view.to_ring(&mut self.writer, tally);
+            let context = view.to_ring(source, &mut self.writer, tally);
             self.contexts.remember(context, |known| known.context_id == context.context_id);
             self.writer.push(&context);
             tally.metadata += 1;

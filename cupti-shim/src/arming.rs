@@ -5,18 +5,19 @@
 //! has subscribed.
 //!
 //! Order matters: the subscription first, because it tells whether CUPTI is free; the clock before any kind, so that no
-//! record carries another; the callbacks before what needs buffers; devices and contexts before what refers to them.
+//! record carries another; the callbacks before what needs buffers; new graphs, devices and contexts before what refers
+//! to them.
 //! The clock is CUPTI's own again, and device memory is set as it was, before the subscription goes: the next profiler
 //! may count on it.
 
 use cupti_sys::{
     ActivityAttribute, ActivityKind, ApiVersion, BufferCompleted, BufferRequested, CallError, Callback,
-    ContextHandle, Cupti, DriverCbid, Flush, RuntimeCbid, Status, SubscriberHandle, ThreadIdType,
-    TimestampCallback,
+    CallbackDomain, ContextHandle, Cupti, DriverCbid, Flush, ResourceCbid, RuntimeCbid, Status,
+    SubscriberHandle, ThreadIdType, TimestampCallback,
 };
 use gpu_agent_ring::layout::kinds;
 
-use crate::activity::{DRIVER, RUNTIME};
+use crate::activity::{DRIVER, RUNTIME, Source};
 
 /// What CUPTI keeps for timestamps in device memory.
 const DEVICE_MEMORY: [(ActivityAttribute, usize); 2] = [
@@ -52,7 +53,7 @@ const SWITCHES: [(u32, &[ActivityKind]); 7] = [
 /// The functions that CUPTI calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Callbacks {
-    /// API and resource callbacks; none is enabled, but `cuptiSubscribe` wants a function.
+    /// API and resource callbacks: armed, only that of new executable graphs is enabled.
     pub subscriber: Callback,
     /// CUPTI wants a buffer.
     pub requested: BufferRequested,
@@ -82,6 +83,8 @@ enum Step {
     /// With the clock to go back to.
     Clock(TimestampCallback),
     ThreadIds,
+    /// Of this subscriber.
+    NewGraphs(SubscriberHandle),
     /// With the value to go back to.
     Attribute(ActivityAttribute, usize),
     Kind(ActivityKind),
@@ -92,25 +95,34 @@ enum Step {
 /// CUPTI, armed.
 #[derive(Debug)]
 pub struct Armed {
+    subscriber: SubscriberHandle,
     steps: Vec<Step>,
 }
 
-/// Arms `cupti` for `wished` (bits of [`kinds`]).
+/// Subscribes, and nothing else.
 ///
 /// # Errors
 /// See [`ArmError`].
-pub fn arm(cupti: &Cupti, version: ApiVersion, wished: u32, callbacks: Callbacks) -> Result<Armed, ArmError> {
+pub fn subscribe(cupti: &Cupti, callbacks: Callbacks) -> Result<Armed, ArmError> {
     // SAFETY: `Callbacks` are functions of this library, which is never unloaded and lets no panic out of them.
     #[allow(unsafe_code, reason = "CUPTI keeps the function")]
-    let subscriber = match unsafe { cupti.subscribe(callbacks.subscriber, core::ptr::null_mut()) } {
-        Ok(subscriber) => subscriber,
+    match unsafe { cupti.subscribe(callbacks.subscriber, core::ptr::null_mut()) } {
+        Ok(subscriber) => Ok(Armed { subscriber, steps: vec![Step::Subscribed(subscriber)] }),
         Err(error) if error.status() == Some(Status::MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED) => {
-            return Err(ArmError::Busy(error));
+            Err(ArmError::Busy(error))
         }
-        Err(error) => return Err(ArmError::Failed(error)),
-    };
-    let mut armed = Armed { steps: vec![Step::Subscribed(subscriber)] };
-    match armed.enable(cupti, version, wished, callbacks) {
+        Err(error) => Err(ArmError::Failed(error)),
+    }
+}
+
+/// Arms the CUPTI of `source` for `wished` (bits of [`kinds`]).
+///
+/// # Errors
+/// See [`ArmError`].
+pub fn arm(source: &Source, wished: u32, callbacks: Callbacks) -> Result<Armed, ArmError> {
+    let cupti = &source.cupti;
+    let mut armed = subscribe(cupti, callbacks)?;
+    match armed.enable(source, wished, callbacks) {
         Ok(()) => Ok(armed),
         Err(error) => {
             // The first error is the one that tells; those of the way back would hide it.
@@ -123,13 +135,14 @@ pub fn arm(cupti: &Cupti, version: ApiVersion, wished: u32, callbacks: Callbacks
 }
 
 impl Armed {
-    fn enable(
-        &mut self,
-        cupti: &Cupti,
-        version: ApiVersion,
-        wished: u32,
-        callbacks: Callbacks,
-    ) -> Result<(), CallError> {
+    /// Under which CUPTI calls.
+    #[must_use]
+    pub fn subscriber(&self) -> SubscriberHandle {
+        self.subscriber
+    }
+
+    fn enable(&mut self, source: &Source, wished: u32, callbacks: Callbacks) -> Result<(), CallError> {
+        let (cupti, version) = (&source.cupti, source.version);
         // SAFETY: as for the subscription.
         #[allow(unsafe_code, reason = "CUPTI keeps the function")]
         unsafe { cupti.activity_register_timestamp_callback(callbacks.timestamp) }?;
@@ -139,6 +152,7 @@ impl Armed {
         // SAFETY: as for the subscription; buffers are never unmapped.
         #[allow(unsafe_code, reason = "CUPTI keeps the functions")]
         unsafe { cupti.activity_register_callbacks(callbacks.requested, callbacks.completed) }?;
+        self.hear_of_graphs(source)?;
         // Those until now are of an earlier profiler. Where the count cannot be had, the next flush tells.
         let _ = take_dropped(cupti);
         for (attribute, value) in DEVICE_MEMORY {
@@ -167,6 +181,24 @@ impl Armed {
             self.enable_runtime_calls(cupti, version)?;
         }
         Ok(())
+    }
+
+    /// Asks for the numbers of executable graphs that are made from now on, of a CUPTI that has them.
+    fn hear_of_graphs(&mut self, source: &Source) -> Result<(), CallError> {
+        source.graphs.set_told(false);
+        if source.version < ApiVersion::V12_3 {
+            return Ok(());
+        }
+        let (domain, cbid) = (CallbackDomain::RESOURCE, ResourceCbid::GRAPHEXEC_CREATED.0);
+        match source.cupti.enable_callback(true, self.subscriber, domain, cbid) {
+            Ok(()) => {
+                self.steps.push(Step::NewGraphs(self.subscriber));
+                source.graphs.set_told(true);
+                Ok(())
+            }
+            Err(error) if cannot_choose(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn enable_kind(&mut self, cupti: &Cupti, kind: ActivityKind) -> Result<(), CallError> {
@@ -239,6 +271,10 @@ impl Armed {
                 // SAFETY: as for the subscription.
                 #[allow(unsafe_code, reason = "CUPTI keeps the function")]
                 Step::Clock(clock) => unsafe { cupti.activity_register_timestamp_callback(clock) },
+                Step::NewGraphs(subscriber) => {
+                    let (domain, cbid) = (CallbackDomain::RESOURCE, ResourceCbid::GRAPHEXEC_CREATED.0);
+                    cupti.enable_callback(false, subscriber, domain, cbid)
+                }
                 Step::ThreadIds => cupti.set_thread_id_type(ThreadIdType::DEFAULT),
                 Step::Attribute(attribute, value) => cupti.activity_set_attribute(attribute, value),
                 Step::Kind(kind) => cupti.activity_disable(kind),

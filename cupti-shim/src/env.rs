@@ -98,6 +98,7 @@ impl Settings {
             flush_period: FIRST_FLUSH_PERIOD,
             budget_ppm: 0,
             duration: Duration::from_millis(lease_ms),
+            ending: 0,
         });
         Some(Self {
             geometry: Geometry { slots, names_bytes },

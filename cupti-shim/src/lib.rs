@@ -9,11 +9,12 @@
 //!  LD_PRELOAD ─► constructor ── CUDA_INJECTION64_PATH ──► cuInit ─► InitializeInjection          [entry]
 //!                                                                        │ ring, control page     [shim]
 //!                                                                        ▼ one thread
-//!   agent ── lease, kinds ──► control page ──► dormant ⇄ armed, yielded, busy, failed    [session, phase]
+//!   agent ── lease, kinds ──► control page ──► dormant ⇄ armed, yielded, detached, …     [session, phase]
 //!                                                 │ arm: find libcupti, subscribe, enable  [locate, arming]
 //!                                                 ▼
 //!   CUPTI ── buffer, please ──► a free one                                        [trampolines, buffer_pool]
 //!         ── here it is back ─► queue ─► one thread at a time ─► ring record, name    [outlet, activity]
+//!         ── a graph was made ─► its number; a call has ended ─► CUPTI goes           [graphs, finalize]
 //! ```
 //!
 //! Dormant, it is one thread asleep in a futex and 7 MiB of untouched address space: CUPTI is not even loaded, so a
@@ -26,6 +27,8 @@ pub mod arming;
 pub mod buffer_pool;
 pub mod entry;
 pub mod env;
+pub mod finalize;
+pub mod graphs;
 pub mod hooks;
 pub mod locate;
 pub mod outlet;

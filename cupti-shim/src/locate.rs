@@ -28,6 +28,7 @@ use cupti_sys::{ApiVersion, CallError, Cupti, RecordSizes};
 pub use self::candidates::{Candidate, Surroundings};
 pub use self::driver::Driver;
 use crate::activity::Source;
+use crate::graphs::GRAPHS;
 
 /// Whether the shim has loaded a libcupti: from then on, one that is loaded need not be the process's choice.
 static LOADED_ONE: AtomicBool = AtomicBool::new(false);
@@ -100,7 +101,7 @@ fn examine(cupti: Cupti, driver_version: u32, is_chosen: bool) -> Result<Source,
     // Older than 11.8.
     let not_found = LocateError::NotFound { driver_version };
     let sizes = RecordSizes::for_version(version).ok_or(not_found)?;
-    Ok(Source { cupti, version, sizes, driver_version })
+    Ok(Source { cupti, version, sizes, driver_version, graphs: &GRAPHS })
 }
 
 /// The oldest CUDA version, as `cuDriverGetVersion` counts, whose CUPTI answers `version`.

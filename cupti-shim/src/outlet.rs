@@ -183,7 +183,7 @@ mod tests {
     impl Fixture {
         fn new(slots: u32) -> Self {
             let writer = Writer::create(Geometry { slots, names_bytes: 4096 }, Identity::default()).unwrap();
-            let reader = Reader::open(writer.file()).unwrap();
+            let reader = Reader::open(writer.file().unwrap()).unwrap();
             Self {
                 outlet: Outlet::new(Copier::new(writer)),
                 control: ShimControl::create(1).unwrap(),
@@ -212,7 +212,7 @@ mod tests {
         }
 
         fn counter(&self, counter: Counter) -> u64 {
-            AgentControl::open(self.control.file(), 1, 1).unwrap().report().counter(counter)
+            AgentControl::open(self.control.file().unwrap(), 1, 1).unwrap().report().counter(counter)
         }
     }
 

@@ -1,24 +1,32 @@
 //! What the shim is doing, and what it does next: the state machine without any CUPTI in it.
 //!
-//! Enters: the present phase, the agent's wish, the time. Leaves: an [`Action`], and how long to sleep. Refuses: to be
-//! armed without a lease.
+//! Enters: the present phase, the agents' wishes, the time. Leaves: an [`Action`], and how long to sleep. Refuses: to be
+//! armed without a lease, or against a wish to let go.
 //!
-//! | phase | lease over | lease, yield wished | lease |
-//! |---|---|---|---|
-//! | Dormant | stay | → Yielded | arm |
-//! | Armed | disarm → Dormant | disarm → Yielded | flush; other kinds wished: disarm, arm |
-//! | Yielded | → Dormant | stay | arm |
-//! | Busy, NoCupti | → Dormant | → Yielded | arm, once a second |
-//! | Failed | → Dormant | stay | stay |
-//! | Finished | stay | stay | stay |
+//! | phase | no lease | lease | lease, yield wished | detach wished, lease or not |
+//! |---|---|---|---|---|
+//! | Dormant | stay | arm | → Yielded | → Detached |
+//! | Armed | disarm → Dormant | flush; other kinds wished: disarm, arm | disarm → Yielded | disarm → Detached |
+//! | Yielded | → Dormant | arm | stay | → Detached |
+//! | Detached | → Dormant | arm | → Yielded | stay |
+//! | Busy, NoCupti | → Dormant | arm, once a second | → Yielded | → Detached |
+//! | Failed | → Dormant | stay | stay | → Detached |
+//! | Finished | stay | stay | stay | stay |
 //!
 //! *arm* leads to Armed, to Busy (another profiler has subscribed), to NoCupti (none can be used), or to Failed (a call
-//! failed, and all was undone). A call that fails while armed leads to Failed too. Only Dormant and Finished sleep
-//! without a time-out.
+//! failed, and all was undone). A call that fails while armed leads to Failed too, but on the way to Detached, which says
+//! what failed. Dormant, Detached and Finished sleep without a time-out.
+//!
+//! Yielded and Detached differ in who ends them: a yield means nothing without a lease, a detachment outlives all leases.
+//!
+//! Where finalising is wished too, the way from Armed to Dormant, and from any phase to Detached, leads through
+//! `cuptiFinalize`. Detached remembers whether that was tried and is settled, so that the wish may still come when CUPTI was let
+//! go already, and may come again where the process made no call.
 
 use core::time::Duration;
 
-use gpu_agent_ring::control::{ShimState, Wish};
+use gpu_agent_ring::control::{HandOver, ShimState, Wish};
+use gpu_agent_ring::layout::ending;
 
 /// Time between two attempts to arm.
 pub const RETRY: Duration = Duration::from_secs(1);
@@ -33,8 +41,13 @@ pub enum Phase {
         /// The kinds that were wished, as the agent wrote them.
         wished: u32,
     },
-    /// Handed CUPTI to another profiler.
+    /// Lent CUPTI to another profiler.
     Yielded,
+    /// Let go of CUPTI until somebody takes that wish back.
+    Detached {
+        /// Whether finalising was wished too, and trying again is of no use.
+        finalized: bool,
+    },
     /// Another profiler owns CUPTI.
     Busy {
         /// When to try again, CLOCK_MONOTONIC ns.
@@ -60,6 +73,8 @@ pub enum Action {
     Become(Phase),
     /// Disarm, then become this phase.
     Disarm(Phase),
+    /// Disarm if armed, take CUPTI out of the process if that is safe, then become this phase.
+    Finalize(Phase),
     /// Arm.
     Arm,
     /// Disarm, then arm for what is wished now.
@@ -76,6 +91,7 @@ impl Phase {
             Self::Dormant => ShimState::Dormant,
             Self::Armed { .. } => ShimState::Armed,
             Self::Yielded => ShimState::Yielded,
+            Self::Detached { .. } => ShimState::Detached,
             Self::Busy { .. } => ShimState::Busy,
             Self::NoCupti { .. } => ShimState::NoCupti,
             Self::Failed => ShimState::Failed,
@@ -87,19 +103,43 @@ impl Phase {
     #[must_use]
     pub fn next(self, wish: &Wish, now_ns: u64) -> Action {
         let leased = now_ns < wish.deadline_ns;
-        match (self, leased, wish.yielding) {
-            (Self::Finished, ..) | (Self::Dormant, false, _) => Action::Stay,
-            (Self::Armed { .. }, false, _) => Action::Disarm(Self::Dormant),
-            (_, false, _) => Action::Become(Self::Dormant),
-            (Self::Failed, true, _) | (Self::Yielded, true, true) => Action::Stay,
-            (Self::Armed { .. }, true, true) => Action::Disarm(Self::Yielded),
-            (_, true, true) => Action::Become(Self::Yielded),
-            (Self::Armed { wished }, true, false) if wished != wish.kinds => Action::Rearm,
-            (Self::Armed { .. }, true, false) => Action::Flush,
-            (Self::Busy { retry_ns } | Self::NoCupti { retry_ns }, true, false) if now_ns < retry_ns => {
-                Action::Stay
+        match wish.hand_over {
+            _ if self == Self::Finished => Action::Stay,
+            HandOver::Detach => self.detach(false),
+            HandOver::DetachAndFinalize => self.detach(true),
+            HandOver::None | HandOver::Yield if !leased => {
+                self.end_of_lease(wish.ending & ending::FINALIZE != 0)
             }
-            (_, true, false) => Action::Arm,
+            HandOver::Yield => match self {
+                Self::Yielded | Self::Failed => Action::Stay,
+                Self::Armed { .. } => Action::Disarm(Self::Yielded),
+                _ => Action::Become(Self::Yielded),
+            },
+            HandOver::None => match self {
+                Self::Failed => Action::Stay,
+                Self::Armed { wished } if wished != wish.kinds => Action::Rearm,
+                Self::Armed { .. } => Action::Flush,
+                Self::Busy { retry_ns } | Self::NoCupti { retry_ns } if now_ns < retry_ns => Action::Stay,
+                _ => Action::Arm,
+            },
+        }
+    }
+
+    fn detach(self, finalize: bool) -> Action {
+        match self {
+            Self::Detached { finalized } if finalized || !finalize => Action::Stay,
+            _ if finalize => Action::Finalize(Self::Detached { finalized: true }),
+            Self::Armed { .. } => Action::Disarm(Self::Detached { finalized: false }),
+            _ => Action::Become(Self::Detached { finalized: false }),
+        }
+    }
+
+    fn end_of_lease(self, finalize: bool) -> Action {
+        match self {
+            Self::Dormant => Action::Stay,
+            Self::Armed { .. } if finalize => Action::Finalize(Self::Dormant),
+            Self::Armed { .. } => Action::Disarm(Self::Dormant),
+            _ => Action::Become(Self::Dormant),
         }
     }
 
@@ -109,7 +149,7 @@ impl Phase {
         let until = |moment_ns: u64| Duration::from_nanos(moment_ns.saturating_sub(now_ns));
         let lease = until(wish.deadline_ns);
         match self {
-            Self::Dormant | Self::Finished => None,
+            Self::Dormant | Self::Detached { .. } | Self::Finished => None,
             Self::Armed { .. } => Some(lease.min(wish.flush_period)),
             Self::Busy { retry_ns } | Self::NoCupti { retry_ns } => Some(lease.min(until(retry_ns))),
             Self::Yielded | Self::Failed => Some(lease),
@@ -122,63 +162,101 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_000_000_000_000;
-    const ALL: [Phase; 7] = [
+    const DETACHED: Phase = Phase::Detached { finalized: false };
+    const FINALIZED: Phase = Phase::Detached { finalized: true };
+    const ALL: [Phase; 9] = [
         Phase::Dormant,
         Phase::Armed { wished: 1 },
         Phase::Yielded,
+        DETACHED,
+        FINALIZED,
         Phase::Busy { retry_ns: NOW },
         Phase::NoCupti { retry_ns: NOW },
         Phase::Failed,
         Phase::Finished,
     ];
 
-    fn wish(lease_ns: u64, yielding: bool) -> Wish {
+    fn wish(lease_ns: u64, hand_over: HandOver) -> Wish {
         Wish {
             generation: 3,
             deadline_ns: lease_ns,
             kinds: 1,
             flush_period: Duration::from_millis(50),
             budget_ppm: 0,
-            yielding,
+            hand_over,
+            ending: 0,
         }
     }
 
     #[test]
     fn the_table_holds() {
-        use Action::{Arm, Become, Disarm, Flush, Stay};
+        use Action::{Arm, Become, Disarm, Finalize, Flush, Stay};
         use Phase::{Dormant, Yielded};
-        let over =
-            [Stay, Disarm(Dormant), Become(Dormant), Become(Dormant), Become(Dormant), Become(Dormant), Stay];
-        let yielding = [Become(Yielded), Disarm(Yielded), Stay, Become(Yielded), Become(Yielded), Stay, Stay];
-        let leased = [Arm, Flush, Arm, Arm, Arm, Stay, Stay];
+        let to_dormant = Become(Dormant);
+        let no_lease = [
+            Stay,
+            Disarm(Dormant),
+            to_dormant,
+            to_dormant,
+            to_dormant,
+            to_dormant,
+            to_dormant,
+            to_dormant,
+            Stay,
+        ];
+        let lease = [Arm, Flush, Arm, Arm, Arm, Arm, Arm, Stay, Stay];
+        let lent = Become(Yielded);
+        let yielding = [lent, Disarm(Yielded), Stay, lent, lent, lent, lent, Stay, Stay];
+        let gone = Become(DETACHED);
+        let detaching = [gone, Disarm(DETACHED), gone, Stay, Stay, gone, gone, gone, Stay];
+        let out = Finalize(FINALIZED);
+        let finalizing = [out, out, out, out, Stay, out, out, out, Stay];
         for (index, phase) in ALL.into_iter().enumerate() {
-            assert_eq!(phase.next(&wish(NOW, false), NOW), over[index], "{phase:?}, lease over");
-            assert_eq!(phase.next(&wish(NOW, true), NOW), over[index], "{phase:?}, lease over, yield wished");
-            assert_eq!(phase.next(&wish(NOW + 1, true), NOW), yielding[index], "{phase:?}, yield wished");
-            assert_eq!(phase.next(&wish(NOW + 1, false), NOW), leased[index], "{phase:?}, lease");
+            for (deadline_ns, hand_over, expected) in [
+                (NOW, HandOver::None, &no_lease),
+                (NOW, HandOver::Yield, &no_lease),
+                (NOW + 1, HandOver::None, &lease),
+                (NOW + 1, HandOver::Yield, &yielding),
+                (NOW, HandOver::Detach, &detaching),
+                (NOW + 1, HandOver::Detach, &detaching),
+                (NOW, HandOver::DetachAndFinalize, &finalizing),
+                (NOW + 1, HandOver::DetachAndFinalize, &finalizing),
+            ] {
+                let action = phase.next(&wish(deadline_ns, hand_over), NOW);
+                assert_eq!(action, expected[index], "{phase:?}, lease until {deadline_ns}, {hand_over:?}");
+            }
         }
     }
 
     #[test]
+    fn a_lease_that_is_to_end_in_finalising_does_so_only_where_it_was_armed() {
+        let over = Wish { ending: ending::FINALIZE, ..wish(NOW, HandOver::None) };
+        assert_eq!(Phase::Armed { wished: 1 }.next(&over, NOW), Action::Finalize(Phase::Dormant));
+        assert_eq!(Phase::Yielded.next(&over, NOW), Action::Become(Phase::Dormant));
+        assert_eq!(Phase::Dormant.next(&over, NOW), Action::Stay);
+    }
+
+    #[test]
     fn other_kinds_mean_to_arm_anew() {
-        let action = Phase::Armed { wished: 2 }.next(&wish(NOW + 1, false), NOW);
+        let action = Phase::Armed { wished: 2 }.next(&wish(NOW + 1, HandOver::None), NOW);
         assert_eq!(action, Action::Rearm);
     }
 
     #[test]
     fn an_attempt_waits_for_its_time() {
+        let leased = wish(NOW + 100, HandOver::None);
         for phase in [Phase::Busy { retry_ns: NOW + 10 }, Phase::NoCupti { retry_ns: NOW + 10 }] {
-            assert_eq!(phase.next(&wish(NOW + 100, false), NOW + 9), Action::Stay);
-            assert_eq!(phase.next(&wish(NOW + 100, false), NOW + 10), Action::Arm);
-            assert_eq!(phase.sleep(&wish(NOW + 100, false), NOW), Some(Duration::from_nanos(10)));
+            assert_eq!(phase.next(&leased, NOW + 9), Action::Stay);
+            assert_eq!(phase.next(&leased, NOW + 10), Action::Arm);
+            assert_eq!(phase.sleep(&leased, NOW), Some(Duration::from_nanos(10)));
         }
     }
 
     #[test]
     fn only_a_shim_with_nothing_to_do_sleeps_for_ever() {
         for phase in ALL {
-            let sleep = phase.sleep(&wish(NOW + 1_000_000_000, false), NOW);
-            let idle = matches!(phase, Phase::Dormant | Phase::Finished);
+            let sleep = phase.sleep(&wish(NOW + 1_000_000_000, HandOver::None), NOW);
+            let idle = matches!(phase, Phase::Dormant | Phase::Detached { .. } | Phase::Finished);
             assert_eq!(sleep.is_none(), idle, "{phase:?}");
         }
     }
@@ -186,8 +264,9 @@ mod tests {
     #[test]
     fn an_armed_shim_wakes_for_the_end_of_its_lease() {
         let armed = Phase::Armed { wished: 1 };
-        assert_eq!(armed.sleep(&wish(NOW + 1_000_000_000, false), NOW), Some(Duration::from_millis(50)));
-        assert_eq!(armed.sleep(&wish(NOW + 7, false), NOW), Some(Duration::from_nanos(7)));
-        assert_eq!(armed.sleep(&wish(NOW - 7, false), NOW), Some(Duration::ZERO));
+        let sleep = |deadline_ns| armed.sleep(&wish(deadline_ns, HandOver::None), NOW);
+        assert_eq!(sleep(NOW + 1_000_000_000), Some(Duration::from_millis(50)));
+        assert_eq!(sleep(NOW + 7), Some(Duration::from_nanos(7)));
+        assert_eq!(sleep(NOW - 7), Some(Duration::ZERO));
     }
 }

@@ -3,14 +3,17 @@
 //! Enters: the control page. Leaves: an armed or disarmed CUPTI; state, faults and what CUPTI dropped, on the control
 //! page and in the ring. Refuses: to keep anything enabled without a lease, and to go on after CUPTI's first error.
 //!
-//! What to do next is decided in [`crate::phase`], how CUPTI is armed in [`crate::arming`].
+//! What to do next is decided in [`crate::phase`], how CUPTI is armed in [`crate::arming`]; how it is let go is in
+//! `session/letting_go.rs`.
+
+mod letting_go;
 
 use core::time::Duration;
 
 use cupti_sys::{CallError, Status};
 use gpu_agent_ring::ShimControl;
-use gpu_agent_ring::control::{Wish, mono_ns};
-use gpu_agent_ring::layout::{Counter, kinds};
+use gpu_agent_ring::control::{Finalized, Wish, mono_ns};
+use gpu_agent_ring::layout::{Counter, ending, kinds};
 use gpu_agent_ring::record::{self, Record};
 
 use crate::activity::Source;
@@ -18,11 +21,7 @@ use crate::arming::{self, ALL_KINDS, ArmError, Armed};
 use crate::hooks;
 use crate::locate::LocateError;
 use crate::phase::{Action, Phase, RETRY};
-use crate::shim::{POOL, Shim};
-
-/// How often disarming looks whether CUPTI has given all buffers back, before it takes them back unfinished.
-const SETTLE_ROUNDS: u32 = 5;
-const SETTLE_PAUSE: Duration = Duration::from_millis(10);
+use crate::shim::Shim;
 
 /// See the module.
 #[derive(Debug)]
@@ -30,6 +29,10 @@ pub struct Session {
     shim: &'static Shim,
     phase: Phase,
     armed: Option<Armed>,
+    /// Whether CUPTI has been at work in this process through us, and was not taken out since.
+    in_use: bool,
+    /// How the latest wish to take it out ended.
+    finalized: Finalized,
     /// Bits of [`kinds`] that are enabled.
     kinds: u32,
 }
@@ -41,7 +44,7 @@ impl Session {
     /// Dormant.
     #[must_use]
     pub fn new(shim: &'static Shim) -> Self {
-        Self { shim, phase: Phase::Dormant, armed: None, kinds: 0 }
+        Self { shim, phase: Phase::Dormant, armed: None, in_use: false, finalized: Finalized::No, kinds: 0 }
     }
 
     /// The thread's life.
@@ -72,6 +75,7 @@ impl Session {
             Action::Stay => self.report(&wish),
             Action::Become(phase) => self.enter(phase, &wish, None),
             Action::Disarm(phase) => self.disarm(phase, &wish, Ok(())),
+            Action::Finalize(phase) => self.finalize(phase, &wish),
             Action::Arm => self.arm(&wish),
             Action::Rearm => {
                 self.disarm(Phase::Dormant, &wish, Ok(()));
@@ -97,7 +101,8 @@ impl Session {
             wished |= kinds::GRAPH;
         }
         self.shim.outlet.write(|copier| copier.populate());
-        let outcome = arming::arm(&source.cupti, source.version, wished, self.shim.callbacks);
+        self.tell_finalized(Finalized::No);
+        let outcome = arming::arm(source, wished, self.shim.callbacks);
         if wished & kinds::GRAPH != 0 && !matches!(outcome, Err(ArmError::Busy(_))) {
             self.shim.set_graph_level();
         }
@@ -105,6 +110,7 @@ impl Session {
             Ok(armed) => {
                 hooks::on_exit_after_cupti();
                 self.armed = Some(armed);
+                self.in_use = true;
                 self.kinds = wished;
                 self.phase = Phase::Armed { wished: wish.kinds };
                 self.tell(source);
@@ -131,49 +137,6 @@ impl Session {
             Ok(()) => self.report(wish),
             error => self.disarm(Phase::Failed, wish, error),
         }
-    }
-
-    /// Undoes the arming, if there is one, and becomes `next`; [`Phase::Failed`] if CUPTI does not let it, or where
-    /// `cause` is an error already.
-    fn disarm(&mut self, next: Phase, wish: &Wish, cause: Result<(), CallError>) {
-        let (Some(mut armed), Some(source)) = (self.armed.take(), self.shim.source()) else {
-            return self.enter(next, wish, None);
-        };
-        // All of them, whatever each returns.
-        let steps = [
-            self.flush_once(source),
-            armed.disable(&source.cupti),
-            self.settle(source),
-            self.count_dropped(source),
-            armed.unsubscribe(&source.cupti),
-        ];
-        self.shim.empty_all();
-        let walked = self.shim.outlet.take_fault().map_or(Ok(()), Err);
-        let fault = steps.into_iter().fold(cause, Result::and).and(walked).err().map(fault_of);
-        if fault.is_some() {
-            self.control().add(Counter::CuptiErrors, 1);
-        }
-        self.kinds = 0;
-        self.phase = if fault.is_some() { Phase::Failed } else { next };
-        self.tell(source);
-        POOL.trim();
-        self.enter(self.phase, wish, fault);
-    }
-
-    /// Waits a little for work in flight, so that its records come back complete, then takes them as they are.
-    fn settle(&self, source: &Source) -> Result<(), CallError> {
-        for _ in 0..SETTLE_ROUNDS {
-            if POOL.outstanding() == 0 {
-                return Ok(());
-            }
-            std::thread::sleep(SETTLE_PAUSE);
-            self.flush_once(source)?;
-        }
-        if POOL.outstanding() > 0 {
-            self.control().add(Counter::Flushes, 1);
-            arming::flush_forced(&source.cupti)?;
-        }
-        Ok(())
     }
 
     fn flush_once(&self, source: &Source) -> Result<(), CallError> {
@@ -217,6 +180,10 @@ impl Session {
     }
 
     fn report(&self, wish: &Wish) {
+        let is_let_go = matches!(self.phase, Phase::Dormant | Phase::Detached { .. });
+        if is_let_go && wish.ending & ending::CLOSE_FILES != 0 {
+            self.shim.close_files();
+        }
         self.control().report(self.phase.state(), wish.generation, self.kinds);
     }
 

@@ -4,9 +4,9 @@
 //! it. Refuses: to live on in a child made by `fork`: there the ring's mapping is gone, and the child has no shim until
 //! it initialises CUDA itself.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 use core::time::Duration;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
@@ -19,6 +19,7 @@ use crate::activity::{Copier, Source};
 use crate::arming::Callbacks;
 use crate::buffer_pool::Pool;
 use crate::env::Settings;
+use crate::finalize::Finalizer;
 use crate::locate::{Driver, LocateError, locate};
 use crate::outlet::{Limits, Outlet, TURN, patiently};
 
@@ -40,6 +41,8 @@ pub struct Shim {
     pub outlet: Outlet,
     /// What CUPTI is given to call.
     pub callbacks: Callbacks,
+    /// Where CUPTI is taken out of the process.
+    pub finalizer: Finalizer,
     /// The files behind ring and control page.
     files: [File; 2],
     cupti_path: Option<PathBuf>,
@@ -51,10 +54,12 @@ pub struct Shim {
     exit: Exit,
 }
 
-/// A descriptor, and what it led to when it was made.
+/// A descriptor, and what it led to when it was made: the program may have closed it, and given the number to another
+/// file, like any number of its own.
 #[derive(Debug)]
 struct File {
-    descriptor: RawFd,
+    /// -1 once it was closed.
+    descriptor: AtomicI32,
     device: u64,
     inode: u64,
 }
@@ -80,19 +85,20 @@ impl Shim {
             start_time_ticks: start_time_ticks(),
             simulated: Driver::of_this_process().is_some_and(|driver| driver.is_simulated()),
         };
-        let writer = Writer::create(settings.geometry, identity)?;
-        let control = ShimControl::create_granted(identity.ring_id, settings.first_lease.as_ref())?;
+        let mut writer = Writer::create(settings.geometry, identity)?;
+        let mut control = ShimControl::create_granted(identity.ring_id, settings.first_lease.as_ref())?;
         writer.dont_fork()?;
         control.dont_fork()?;
-        let files = [File::of(writer.file())?, File::of(control.file())?];
-        if let Some(name) = &settings.announce {
+        if let (Some(name), Some(ring), Some(page)) = (&settings.announce, writer.file(), control.file()) {
             // An agent that is not there, or busy, finds the ring by looking through /proc.
-            let _ = announce(name, identity.ring_id, writer.file().as_fd(), control.file().as_fd());
+            let _ = announce(name, identity.ring_id, ring.as_fd(), page.as_fd());
         }
+        let files = [File::keep(writer.take_file())?, File::keep(control.take_file())?];
         Ok(Self {
             control,
             outlet: Outlet::new(Copier::new(writer)),
             callbacks,
+            finalizer: Finalizer::default(),
             files,
             cupti_path: settings.cupti.clone(),
             source: OnceLock::new(),
@@ -123,8 +129,15 @@ impl Shim {
     pub fn forget() {
         let parent = Self::current();
         CURRENT.store(core::ptr::null_mut(), Ordering::Release);
-        for file in parent.iter().flat_map(|shim| &shim.files) {
-            file.close_in_child();
+        if let Some(shim) = parent {
+            shim.close_files();
+        }
+    }
+
+    /// Closes the descriptors of ring and control page; both stay mapped.
+    pub fn close_files(&self) {
+        for file in &self.files {
+            file.close();
         }
     }
 
@@ -217,22 +230,35 @@ impl Shim {
 }
 
 impl File {
-    fn of(file: &OwnedFd) -> std::io::Result<Self> {
-        let status = rustix::fs::fstat(file)?;
-        Ok(Self { descriptor: file.as_raw_fd(), device: status.st_dev, inode: status.st_ino })
+    /// Keeps the descriptor of a file that was just made.
+    fn keep(file: Option<OwnedFd>) -> std::io::Result<Self> {
+        let file = file.ok_or(rustix::io::Errno::BADF)?;
+        let status = rustix::fs::fstat(&file)?;
+        let (device, inode) = (status.st_dev, status.st_ino);
+        Ok(Self { descriptor: AtomicI32::new(file.into_raw_fd()), device, inode })
     }
 
-    /// Closes the child's copy of the descriptor, unless the parent closed it and the number is another file's now.
-    #[allow(unsafe_code, reason = "close must not go through the owner, which is the parent's")]
-    fn close_in_child(&self) {
+    /// Closes the descriptor, unless its number is another file's now. Does only what is allowed between `fork` and `exec`.
+    #[allow(unsafe_code, reason = "a number, because the program may have closed it")]
+    fn close(&self) {
+        let descriptor = self.descriptor.swap(-1, Ordering::AcqRel);
+        if descriptor < 0 {
+            return;
+        }
         // SAFETY: only borrowed for the call below; a closed number gives an error.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
+        let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
         let same = rustix::fs::fstat(borrowed)
             .is_ok_and(|status| (status.st_dev, status.st_ino) == (self.device, self.inode));
         if same {
-            // SAFETY: the child's copy of a descriptor that only the parent's shim, unreachable from now on, owned.
-            unsafe { libc::close(self.descriptor) };
+            // SAFETY: it leads to the file of which this value owns the descriptor, in a child its copy.
+            unsafe { libc::close(descriptor) };
         }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -278,6 +304,7 @@ mod tests {
             flush_period: Duration::from_millis(10),
             budget_ppm: 0,
             duration: Duration::from_secs(60),
+            ending: 0,
         };
         let settings = Settings {
             geometry: Geometry { slots: 8, names_bytes: 4096 },

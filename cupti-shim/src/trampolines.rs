@@ -1,13 +1,17 @@
 //! The functions that CUPTI calls.
 //!
-//! Enters: CUPTI's requests, on any thread, often the one that launches a kernel. Leaves: buffers, and the time.
+//! Enters: CUPTI's requests, on any thread, often the one that launches a kernel. Leaves: buffers, the time, numbers of new
+//! graphs; at the end of a call, where that was wished, a process without CUPTI.
 //! Refuses: to let a panic out into C, to wait, to touch a ring that is not this process's.
 #![allow(unsafe_code, reason = "C calls these, and passes out-pointers")]
 
 use core::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use cupti_sys::{ApiVersion, CallbackDomain, ContextHandle};
+use cupti_sys::{
+    ApiVersion, CallbackData, CallbackDomain, CallbackSite, ContextHandle, GraphData, ResourceCbid,
+    ResourceData,
+};
 use gpu_agent_ring::control::mono_ns;
 use gpu_agent_ring::layout::Counter;
 use rustix::time::{ClockId, clock_gettime};
@@ -91,8 +95,36 @@ unsafe extern "C" fn on_default_timestamp() -> u64 {
 
 unsafe extern "C" fn on_callback(
     _userdata: *mut c_void,
-    _domain: CallbackDomain,
-    _cbid: u32,
-    _data: *const c_void,
+    domain: CallbackDomain,
+    cbid: u32,
+    data: *const c_void,
 ) {
+    guard(|| {
+        let Some((shim, source)) = Shim::current().and_then(|shim| Some((shim, shim.source()?))) else {
+            return;
+        };
+        match domain {
+            CallbackDomain::DRIVER_API | CallbackDomain::RUNTIME_API => {
+                // SAFETY: in these domains `data` is null or leads to a `CUpti_CallbackData`.
+                let call = unsafe { data.cast::<CallbackData>().as_ref() };
+                if call.is_some_and(|call| call.site == CallbackSite::EXIT) {
+                    shim.finalizer.call_ends(&source.cupti);
+                }
+            }
+            CallbackDomain::RESOURCE if cbid == ResourceCbid::GRAPHEXEC_CREATED.0 => {
+                // SAFETY: in this domain `data` is null or leads to a `CUpti_ResourceData`.
+                let resource = unsafe { data.cast::<ResourceData>().as_ref() };
+                // SAFETY: its descriptor, for a graph, is null or leads to a `CUpti_GraphData`.
+                let graph = resource.and_then(|it| unsafe { it.descriptor.cast::<GraphData>().as_ref() });
+                // SAFETY: the executable graph was just made.
+                let id = graph.and_then(|graph| unsafe { source.cupti.graph_exec_id(graph.graph_exec) }.ok());
+                match id {
+                    Some(id) => source.graphs.made(id),
+                    // Its work will come, and must not be called earlier.
+                    None => source.graphs.set_told(false),
+                }
+            }
+            _ => {}
+        }
+    });
 }

@@ -61,6 +61,12 @@ impl Bare {
         Self::compiled("storm")
     }
 
+    /// A C program with a CUDA graph. Takes `make N` (another one, of N kernels) and `replay N`.
+    #[must_use]
+    pub fn graphs() -> Self {
+        Self::compiled("graphs")
+    }
+
     /// A C program that has the driver and does not use it, and in which no thread may be borrowed. Takes no orders.
     #[must_use]
     pub fn locked() -> Self {

@@ -101,7 +101,7 @@ fn a_process_is_let_go_by_one_command_and_lent_by_another() {
     command(&["yield", "--pid", &pid, "--duration", "300ms"]);
     agent.until_targets_are(1, "armed");
     command(&["detach", "--pid", &pid]);
-    agent.until_targets_are(1, "yielded");
+    agent.until_targets_are(1, "detached");
     program.launch(50);
     let left = agent.terminate();
     assert_eq!(executions(&left, program.pid()), 0);

@@ -50,6 +50,9 @@ pub(super) struct Arguments {
     /// Detach after this long.
     #[arg(long, visible_alias = "detach-after", value_name = "TIME")]
     duration: Option<Millis>,
+    /// At the end take CUPTI out of the processes too (cuptiFinalize), at the end of a CUDA call of theirs; needs CUPTI 12.6.
+    #[arg(long)]
+    finalize: bool,
     /// Wait this long for a process that has not initialised CUDA yet, that cannot be entered for now, or that another agent
     /// holds.
     #[arg(long, default_value = "0", value_name = "TIME")]
@@ -62,7 +65,7 @@ pub(super) struct Arguments {
 
 /// Attaches and reports. Status 1 where some of the processes could not be attached to.
 pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
-    let session = Session::start(&arguments.common)?;
+    let session = Session::start(&arguments.common, arguments.finalize)?;
     let code = session.runtime.block_on(until_end(&session, &arguments))?;
     let outcome = session.finish();
     display::report(&outcome);

@@ -4,23 +4,23 @@
 //! Refuses: processes without a shim, which have nothing to hand over.
 //!
 //! The wish is a word on the shim's control page, and outlives the command. An agent that is attached keeps its lease, sees
-//! that the shim has yielded, and reports so; it does not arm it again before the wish is taken back: by the end of
+//! that the shim has let go, and reports so; it does not arm it again before the wish is taken back: by the end of
 //! `yield`, or by `attach --pid`.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use gpu_agent_ring::control::ShimState;
+use gpu_agent_ring::control::{HandOver, Report, ShimState};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Error;
 use crate::config::value::Millis;
 use crate::event::Pid;
-use crate::source::cupti::{self, Opened};
+use crate::source::cupti::{self, Finalization, Opened};
 
-/// Longest wait for a shim to flush and let go.
+/// Longest wait for a shim to flush and let go; it waits for a call of the process meanwhile, if it is to finalise CUPTI.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two looks at it.
 const LOOK: Duration = Duration::from_millis(5);
@@ -31,6 +31,9 @@ pub(super) struct Detach {
     /// Process to let go; may be given several times.
     #[arg(long, required = true, value_name = "PID")]
     pid: Vec<u32>,
+    /// Take CUPTI out of the process too (cuptiFinalize), at the end of its next CUDA call; needs CUPTI 12.6.
+    #[arg(long)]
+    finalize: bool,
 }
 
 /// Arguments of `yield`.
@@ -47,7 +50,8 @@ pub(super) struct Yield {
 /// Has the shims let go, until somebody attaches again.
 pub(super) fn detach(arguments: &Detach) -> Result<ExitCode, Error> {
     let opened = open(&arguments.pid)?;
-    Ok(hand_over(&opened))
+    let wish = if arguments.finalize { HandOver::DetachAndFinalize } else { HandOver::Detach };
+    Ok(hand_over(&opened, wish))
 }
 
 /// Has the shims let go, and take CUPTI back at the end.
@@ -61,7 +65,7 @@ pub(super) fn yield_for_a_while(arguments: &Yield) -> Result<ExitCode, Error> {
     let until_end = async {
         let mut terminate = signal(SignalKind::terminate()).map_err(Error::system("catch signals"))?;
         let interrupted = tokio::signal::ctrl_c();
-        let outcome = hand_over(&opened);
+        let outcome = hand_over(&opened, HandOver::Yield);
         let over = async {
             match &arguments.duration {
                 Some(duration) => tokio::time::sleep(duration.duration()).await,
@@ -77,7 +81,7 @@ pub(super) fn yield_for_a_while(arguments: &Yield) -> Result<ExitCode, Error> {
     };
     let outcome = runtime.block_on(until_end);
     for opened in &opened {
-        opened.control.set_yield(false);
+        opened.control.hand_over(HandOver::None, 0);
         info!(pid = opened.process.pid.0, "the shim may have CUPTI again");
     }
     outcome
@@ -87,30 +91,48 @@ fn open(pids: &[u32]) -> Result<Vec<Opened>, Error> {
     pids.iter().map(|&pid| Ok(cupti::find(Pid(pid))?)).collect()
 }
 
-/// Status 1 if one of the shims does not answer.
-fn hand_over(opened: &[Opened]) -> ExitCode {
+/// Status 1 if one of the shims does not answer, or CUPTI of one was not finalised though that was wished.
+fn hand_over(opened: &[Opened], wish: HandOver) -> ExitCode {
     for opened in opened {
-        opened.control.set_yield(true);
+        let ending = if wish == HandOver::Yield { 0 } else { opened.ending() };
+        opened.control.hand_over(wish, ending);
     }
     let deadline = Instant::now() + PATIENCE;
     let mut outcome = ExitCode::SUCCESS;
-    for Opened { process, control, .. } in opened {
-        let has_let_go = || {
-            let report = control.report();
-            report.generation == control.generation() && report.state != Some(ShimState::Armed)
-        };
-        while !has_let_go() && Instant::now() < deadline && !process.has_ended() {
-            std::thread::sleep(LOOK);
-        }
-        if has_let_go() {
-            info!(pid = process.pid.0, executable = %process.executable, "the shim has let go of CUPTI");
-        } else {
-            warn!(
-                pid = process.pid.0,
-                "the shim does not answer: the process has ended, or CUPTI hangs in a flush"
-            );
+    for opened in opened {
+        if !is_let_go(opened, wish, deadline) {
             outcome = ExitCode::FAILURE;
         }
     }
     outcome
+}
+
+/// Waits until the shim has let go, and says what came of it; whether all that was wished was done.
+fn is_let_go(opened: &Opened, wish: HandOver, deadline: Instant) -> bool {
+    let Opened { process, control, .. } = opened;
+    let answer = || {
+        let report = control.report();
+        let let_go = report.generation == control.generation() && report.state != Some(ShimState::Armed);
+        let_go.then_some(report)
+    };
+    let mut answered = answer();
+    while answered.is_none() && Instant::now() < deadline && !process.has_ended() {
+        std::thread::sleep(LOOK);
+        answered = answer();
+    }
+    let Some(report) = answered else {
+        warn!(
+            pid = process.pid.0,
+            "the shim does not answer: the process has ended, or CUPTI hangs in a flush"
+        );
+        return false;
+    };
+    info!(pid = process.pid.0, executable = %process.executable, "the shim has let go of CUPTI");
+    wish != HandOver::DetachAndFinalize || tell_of_finalization(opened, &report)
+}
+
+fn tell_of_finalization(opened: &Opened, report: &Report) -> bool {
+    let finalization = Finalization::of(report, opened.reader.versions().0);
+    finalization.tell(opened.process.pid);
+    finalization.is_done()
 }

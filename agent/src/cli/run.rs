@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 /// Runs the program and reports.
 pub(super) fn execute(arguments: Arguments) -> Result<ExitCode, Error> {
     let shim = shim_path::find(arguments.shim.as_deref())?;
-    let session = Session::start(&arguments.common)?;
+    let session = Session::start(&arguments.common, false)?;
     let announced = Announced::listen(session.pipeline.attacher())?;
     let environment = environment(&shim, session.mode, announced.name(), &|name| std::env::var_os(name));
     // Its first calls are to be seen too.

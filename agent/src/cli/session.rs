@@ -39,11 +39,12 @@ pub(super) struct Outcome {
 }
 
 impl Session {
-    /// Starts pipeline and exporters.
-    pub(super) fn start(common: &Common) -> Result<Self, Error> {
+    /// Starts pipeline and exporters. `finalize` has CUPTI taken out of the targets at the end.
+    pub(super) fn start(common: &Common, finalize: bool) -> Result<Self, Error> {
         let options = config::load(common.options.clone(), common.config.as_deref(), &config::environment)?;
         let mut collect = options.collect.clone().resolve()?;
         collect.probes = options.probes.clone().resolve()?;
+        collect.lease.finalize = finalize;
         let mode = collect.lease.mode;
         let log_path = match &options.json_log.to {
             Some(Destination::File(path)) => Some(path.display().to_string()),

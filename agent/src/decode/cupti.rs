@@ -11,8 +11,8 @@ use gpu_agent_ring::record::{self, Payload, Record, flag, kind};
 
 use crate::event::{
     Api, Context, ContextId, CorrelationId, Device, DeviceId, DeviceUuid, Direction, Dropped, Event, GraphId,
-    GraphNodeId, GraphTrace, Interval, Kernel, Memcpy, Memory, MemoryKind, Memset, NameId, Overhead, Place,
-    Session, StreamId, Synchronization, ThreadId,
+    GraphMade, GraphNodeId, GraphTrace, Interval, Kernel, Memcpy, Memory, MemoryKind, Memset, NameId,
+    Overhead, Place, Session, StreamId, Synchronization, ThreadId,
 };
 
 /// Names that records refer to by their id in the ring.
@@ -82,6 +82,17 @@ fn interval(kind: u16, flags: u16, start: u64, end: u64) -> Result<(Interval, bo
     Ok((Interval { start_ktime_ns: start, end_ktime_ns: end }, false))
 }
 
+#[inline]
+fn graph_made(flags: u16) -> GraphMade {
+    if flags & flag::EARLIER_GRAPH != 0 {
+        GraphMade::Before
+    } else if flags & flag::UNDATED_GRAPH != 0 {
+        GraphMade::Unknown
+    } else {
+        GraphMade::Attached
+    }
+}
+
 /// An interval of the host, which is always complete.
 fn host_interval(kind: u16, start: u64, end: u64) -> Result<Interval, DecodeError> {
     match interval(kind, 0, start, end)? {
@@ -101,6 +112,7 @@ fn kernel(record: &record::Kernel, names: &mut impl Names) -> Result<Kernel, Dec
             stream: StreamId(record.stream_id),
             graph: GraphId(record.graph_id),
             graph_node: GraphNodeId(record.graph_node_id),
+            graph_made: graph_made(record.flags),
         },
         correlation: CorrelationId(record.correlation_id),
         name: names.kernel(record.name_id),
@@ -134,6 +146,7 @@ fn memcpy(record: &record::Memcpy) -> Result<Memcpy, DecodeError> {
             stream: StreamId(record.stream_id),
             graph: GraphId(record.graph_id),
             graph_node: GraphNodeId(record.graph_node_id),
+            graph_made: graph_made(record.flags),
         },
         correlation: CorrelationId(record.correlation_id),
         direction,
@@ -157,6 +170,7 @@ fn memset(record: &record::Memset) -> Result<Memset, DecodeError> {
             stream: StreamId(record.stream_id),
             graph: GraphId(record.graph_id),
             graph_node: GraphNodeId(record.graph_node_id),
+            graph_made: graph_made(record.flags),
         },
         correlation: CorrelationId(record.correlation_id),
         memory: memory_kind(record.memory_kind),
@@ -252,6 +266,7 @@ fn graph_trace(record: &record::GraphTrace) -> Result<GraphTrace, DecodeError> {
             stream: StreamId(record.stream_id),
             graph: GraphId(record.graph_id),
             graph_node: GraphNodeId(0),
+            graph_made: graph_made(record.flags),
         },
         correlation: CorrelationId(record.correlation_id),
     })

@@ -89,6 +89,7 @@ impl Options {
                 flush_period,
                 duration,
                 budget_ppm: self.budget_ppm.unwrap_or(lease.budget_ppm),
+                finalize: lease.finalize,
             },
             limits: Limits {
                 series: self.max_series.unwrap_or(limits.series),

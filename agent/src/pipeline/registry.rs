@@ -23,8 +23,10 @@ pub enum State {
     Armed,
     /// Another profiler has CUPTI in that process.
     Busy,
-    /// Handed to another profiler, as this agent asked.
+    /// Lent to another profiler, by `gpu-agent yield`.
     Yielded,
+    /// Let go, by `gpu-agent detach`.
+    Detached,
     /// No usable libcupti.
     NoCupti,
     /// A CUPTI call failed.
@@ -41,12 +43,13 @@ pub enum State {
 
 impl State {
     /// All states.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Probed,
         Self::Arming,
         Self::Armed,
         Self::Busy,
         Self::Yielded,
+        Self::Detached,
         Self::NoCupti,
         Self::Failed,
         Self::LeaseLost,
@@ -64,6 +67,7 @@ impl State {
             Self::Armed => "armed",
             Self::Busy => "busy",
             Self::Yielded => "yielded",
+            Self::Detached => "detached",
             Self::NoCupti => "no_cupti",
             Self::Failed => "failed",
             Self::LeaseLost => "lease_lost",

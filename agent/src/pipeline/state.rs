@@ -22,7 +22,11 @@ pub(super) fn of_report(target: &Target, report: &Report) -> (State, String) {
             "another profiler (Nsight, torch.profiler, compute-sanitizer) uses CUPTI in this process; the shim tries again"
                 .to_owned(),
         ),
-        Some(ShimState::Yielded) => (State::Yielded, "CUPTI was handed to another profiler".to_owned()),
+        Some(ShimState::Yielded) => (State::Yielded, "CUPTI was lent to another profiler".to_owned()),
+        Some(ShimState::Detached) => (
+            State::Detached,
+            "`gpu-agent detach` let this process go; `gpu-agent attach --pid` takes that back".to_owned(),
+        ),
         Some(ShimState::NoCupti) => (
             State::NoCupti,
             "no libcupti was found that this driver can use; install the CUDA toolkit's or the nvidia-cuda-cupti package, or set GPU_AGENT_CUPTI to one before the process starts"
@@ -56,6 +60,7 @@ pub(super) fn has_gpu_records(state: State) -> bool {
         State::Probed
         | State::Busy
         | State::Yielded
+        | State::Detached
         | State::NoCupti
         | State::Failed
         | State::LeaseLost
@@ -70,7 +75,7 @@ pub(super) fn health(state: State) -> Status {
         State::Probed | State::Arming | State::Armed | State::Finished | State::Replaced | State::Ended => {
             Status::Healthy
         }
-        State::Busy | State::Yielded | State::LeaseLost => Status::Degraded,
+        State::Busy | State::Yielded | State::Detached | State::LeaseLost => Status::Degraded,
         State::NoCupti => Status::Unsupported,
         State::Failed => Status::Failed,
     }

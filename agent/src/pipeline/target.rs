@@ -24,6 +24,8 @@ pub(super) struct Attached {
 pub(super) struct Ring {
     pub(super) target: Target,
     pub(super) recovery: Recovery,
+    /// Graphs from before the attach, at the last look; `None` once they were told of.
+    pub(super) unseen_graphs: Option<u64>,
 }
 
 /// A probed process.
@@ -35,7 +37,7 @@ pub(super) struct Probed {
 
 impl Ring {
     pub(super) fn new(target: Target, retry: Duration) -> Self {
-        Self { target, recovery: Recovery::new(retry) }
+        Self { target, recovery: Recovery::new(retry), unseen_graphs: Some(0) }
     }
 }
 

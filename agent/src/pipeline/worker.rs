@@ -24,6 +24,8 @@ use crate::source::cupti::{Fate, Lease};
 
 /// Time between two rounds of upkeep.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// How much longer a shim may take for its last answer if it is to finalise CUPTI: it waits for a call of the process.
+const FINALIZE_TIMEOUT: Duration = Duration::from_secs(3);
 
 mod coming;
 mod holding;
@@ -148,7 +150,10 @@ impl Worker {
         for index in (0..self.targets.len()).rev() {
             let Some(attached) = self.targets.get_mut(index) else { continue };
             match attached.fate() {
-                Fate::Running => self.hold(index),
+                Fate::Running => {
+                    self.tell_of_graphs(index, false);
+                    self.hold(index);
+                }
                 Fate::Ended => self.end(index, State::Ended, true),
                 Fate::Replaced => {
                     self.replaced.push((attached.pid, attached.id));
@@ -178,7 +183,8 @@ impl Worker {
         for ring in self.targets.iter_mut().filter_map(|attached| attached.ring.as_mut()) {
             ring.target.release();
         }
-        let deadline = Instant::now() + self.stop_timeout;
+        let patience = if self.lease.finalize { FINALIZE_TIMEOUT } else { Duration::ZERO };
+        let deadline = Instant::now() + self.stop_timeout + patience;
         let settled = |attached: &Attached| match &attached.ring {
             Some(ring) => ring.target.is_settled() || ring.target.fate() == Fate::Ended,
             None => true,
@@ -196,6 +202,10 @@ impl Worker {
         }
         while let Some(first) = self.targets.first() {
             let has_exited = first.fate() != Fate::Running;
+            let finalization = first.ring.as_ref().and_then(|ring| ring.target.finalization());
+            if let Some(finalization) = finalization.filter(|_| !has_exited && settled(first)) {
+                finalization.tell(first.pid);
+            }
             self.end(0, State::Ended, has_exited);
         }
     }

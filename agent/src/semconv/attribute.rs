@@ -57,6 +57,8 @@ pub const HOP: &str = "hop";
 pub const OUTCOME: &str = "outcome";
 /// What was left without its other half.
 pub const ORPHAN: &str = "orphan";
+/// When a CUDA graph was made: `attached` for while an agent was attached, `before`, `unknown` where CUPTI does not tell.
+pub const GRAPH_MADE: &str = "graph_made";
 /// State of a target process.
 pub const STATE: &str = "state";
 /// Name of an exporter.
@@ -100,6 +102,16 @@ pub mod hop {
     pub const PROBES: &str = "probes";
     /// The pairing of entries and returns.
     pub const CORRELATE: &str = "correlate";
+}
+
+/// Values of [`GRAPH_MADE`].
+pub mod made {
+    /// While an agent was attached.
+    pub const ATTACHED: &str = "attached";
+    /// While none was.
+    pub const BEFORE: &str = "before";
+    /// CUPTI does not tell.
+    pub const UNKNOWN: &str = "unknown";
 }
 
 /// Values of [`OUTCOME`].

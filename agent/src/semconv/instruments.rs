@@ -129,6 +129,10 @@ instruments! {
     OWN_RECORDS: Counter "gpu_agent.records" [""] [a::PID, a::EXECUTABLE, a::HOP, a::OUTCOME];
     /// Records by which the shim describes devices, contexts and sessions; they enter the pipeline at `ring`.
     OWN_METADATA: Counter "gpu_agent.records.metadata" [""] [a::PID, a::EXECUTABLE];
+    /// Records of work in CUDA graphs. Of graphs that were made before the attach, operations are known by kernel name only.
+    OWN_GRAPH_RECORDS: Counter "gpu_agent.records.graph" [""] [a::PID, a::EXECUTABLE, a::GRAPH_MADE];
+    /// CUDA graphs at work that were made before the attach, or of which CUPTI does not tell when they were made.
+    OWN_GRAPHS: Counter "gpu_agent.graphs" [""] [a::PID, a::EXECUTABLE, a::GRAPH_MADE];
     /// Records that CUPTI handed out before their end was known; counted as passed, their time is left out.
     OWN_INCOMPLETE: Counter "gpu_agent.records.incomplete" [""] [a::PID, a::EXECUTABLE];
     /// Records whose other half was never seen: a free without its allocation, a reduce kernel without its main. A return

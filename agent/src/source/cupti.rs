@@ -12,6 +12,8 @@ use crate::event::Pid;
 use crate::identity::Process;
 
 mod error;
+mod finalization;
+mod graphs;
 mod hops;
 mod lease;
 mod maps;
@@ -20,6 +22,8 @@ mod open;
 mod target;
 
 pub use error::AttachError;
+pub use finalization::Finalization;
+pub use graphs::GraphHops;
 pub use hops::Hops;
 pub use lease::{Lease, Mode};
 pub use names::{NameTable, NewName};
@@ -47,5 +51,11 @@ pub fn open(process: Process) -> Result<Opened, AttachError> {
         return Err(AttachError::Reused { pid: process.pid });
     }
     let found = found?;
-    Ok(Opened { process, reader: found.reader, control: found.control, range: Some(found.range) })
+    Ok(Opened {
+        process,
+        reader: found.reader,
+        control: found.control,
+        range: Some(found.range),
+        by_mapping: found.by_mapping,
+    })
 }

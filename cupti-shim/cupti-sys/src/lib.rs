@@ -38,8 +38,8 @@ pub use cbid::{
 pub use kind::ActivityKind;
 pub use library::{
     ActivityAttribute, AttributeValue, BufferCompleted, BufferRequested, CallError, Callback, CallbackData,
-    CallbackSite, ContextHandle, Cupti, FUNCTIONS, Flush, Function, OpenError, Record, Records,
-    SubscriberHandle, SubscriberParams, ThreadIdType, TimestampCallback,
+    CallbackSite, ContextHandle, Cupti, FUNCTIONS, Flush, Function, GraphData, GraphExecHandle, OpenError,
+    Record, Records, ResourceData, SubscriberHandle, SubscriberParams, ThreadIdType, TimestampCallback,
 };
 pub use sizes::RecordSizes;
 pub use status::Status;

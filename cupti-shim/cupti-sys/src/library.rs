@@ -18,7 +18,8 @@ pub use functions::{FUNCTIONS, Function};
 pub use records::{Record, Records};
 pub use types::{
     ActivityAttribute, AttributeValue, BufferCompleted, BufferRequested, Callback, CallbackData,
-    CallbackSite, ContextHandle, Flush, SubscriberHandle, SubscriberParams, ThreadIdType, TimestampCallback,
+    CallbackSite, ContextHandle, Flush, GraphData, GraphExecHandle, ResourceData, SubscriberHandle,
+    SubscriberParams, ThreadIdType, TimestampCallback,
 };
 
 use functions::Functions;

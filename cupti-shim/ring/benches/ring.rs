@@ -23,7 +23,7 @@ const BAR: f64 = 3.0;
 fn main() {
     let geometry = Geometry::default();
     let mut writer = Writer::create(geometry, Identity::default()).unwrap();
-    let mut reader = Reader::open(writer.file()).unwrap();
+    let mut reader = Reader::open(writer.file().unwrap()).unwrap();
     let mut baseline = vec![[0u8; SLOT_BYTES]; geometry.slots as usize];
     let published = AtomicU64::new(0);
     let record = Kernel { kind: kind::KERNEL, start_ns: 1, end_ns: 2, ..Kernel::default() };

@@ -293,7 +293,7 @@ mod tests {
         let identity = Identity { ring_id: 77, pid: 1, ..Identity::default() };
         let mut writer = Writer::create(Geometry { slots: 8, names_bytes: 4096 }, identity).unwrap();
         let control = ShimControl::create(77).unwrap();
-        announce(&name, 77, writer.file().as_fd(), control.file().as_fd()).unwrap();
+        announce(&name, 77, writer.file().unwrap().as_fd(), control.file().unwrap().as_fd()).unwrap();
 
         let announcement = listener.receive().unwrap().unwrap();
         assert_eq!((announcement.pid, announcement.ring_id), (std::process::id(), 77));
@@ -308,6 +308,7 @@ mod tests {
         assert_eq!(seen, [[5; 11]]);
         let agent = AgentControl::open(&announcement.control, 77, 1).unwrap();
         let lease = Lease {
+            ending: 0,
             kinds: kinds::KERNEL,
             flush_period: Duration::from_millis(5),
             budget_ppm: 0,

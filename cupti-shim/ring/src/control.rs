@@ -43,7 +43,7 @@ pub enum ShimState {
     Dormant = 1,
     /// Records flow.
     Armed = 2,
-    /// Handed CUPTI to another profiler, as the agent asked.
+    /// Lent CUPTI to another profiler, as somebody asked; a lease alone does not arm it.
     Yielded = 3,
     /// Another profiler owns CUPTI in this process; the shim tries again.
     Busy = 4,
@@ -54,15 +54,82 @@ pub enum ShimState {
     /// The process has ended its CUDA work and flushed for the last time. Where nothing could be flushed, `Busy`,
     /// `NoCupti` or `Failed` stays to say why.
     Finished = 7,
+    /// Let go of CUPTI for good, as somebody asked: no lease arms it before that wish is taken back.
+    Detached = 8,
+}
+
+/// Whether CUPTI is to be let go, whoever holds the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub enum HandOver {
+    /// It is not.
+    #[default]
+    None = 0,
+    /// Lent to another profiler.
+    Yield = 1,
+    /// Let go until this wish is taken back.
+    Detach = 2,
+    /// The same, and CUPTI is taken out of the process.
+    DetachAndFinalize = 3,
+}
+
+/// How the latest wish to finalise CUPTI ended. Where it was not [`Self::Done`], CUPTI was let go without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub enum Finalized {
+    /// It was not wished, or nothing was there to be finalised.
+    #[default]
+    No = 0,
+    /// CUPTI is out of the process.
+    Done = 1,
+    /// CUPTI is older than 12.6, where finalising may crash the process.
+    TooOld = 2,
+    /// The process called no CUDA function in time, and CUPTI may be finalised at the end of one only.
+    NoCall = 3,
+    /// Another profiler uses CUPTI.
+    Busy = 4,
+    /// A CUPTI call failed; [`Report::status`] and [`Report::function`] say which.
+    Failed = 5,
 }
 
 impl ShimState {
     /// The state with number `number`, if there is one.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        [Self::Dormant, Self::Armed, Self::Yielded, Self::Busy, Self::NoCupti, Self::Failed, Self::Finished]
+        [
+            Self::Dormant,
+            Self::Armed,
+            Self::Yielded,
+            Self::Busy,
+            Self::NoCupti,
+            Self::Failed,
+            Self::Finished,
+            Self::Detached,
+        ]
+        .into_iter()
+        .find(|&state| state as u32 == number)
+    }
+}
+
+impl HandOver {
+    /// The wish with number `number`; a number that is none wishes nothing.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        [Self::Yield, Self::Detach, Self::DetachAndFinalize]
             .into_iter()
-            .find(|&state| state as u32 == number)
+            .find(|&wish| wish as u32 == number)
+            .unwrap_or_default()
+    }
+}
+
+impl Finalized {
+    /// The outcome with number `number`; a number that is none says nothing.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        [Self::Done, Self::TooOld, Self::NoCall, Self::Busy, Self::Failed]
+            .into_iter()
+            .find(|&outcome| outcome as u32 == number)
+            .unwrap_or_default()
     }
 }
 
@@ -100,6 +167,8 @@ pub struct Lease {
     pub budget_ppm: u32,
     /// How long the shim stays armed without a renewal.
     pub duration: Duration,
+    /// Bits of [`crate::layout::ending`].
+    pub ending: u32,
 }
 
 /// The shim's wishes as the shim reads them.
@@ -115,8 +184,10 @@ pub struct Wish {
     pub flush_period: Duration,
     /// Parts per million of one core; 0 = no limit.
     pub budget_ppm: u32,
-    /// Whether CUPTI is to be handed to another profiler.
-    pub yielding: bool,
+    /// Whether CUPTI is to be let go.
+    pub hand_over: HandOver,
+    /// Bits of [`crate::layout::ending`].
+    pub ending: u32,
 }
 
 /// What the shim says, as the agent reads it.
@@ -134,6 +205,8 @@ pub struct Report {
     pub kinds: u32,
     /// How often it was armed.
     pub armed: u32,
+    /// How the latest wish to finalise CUPTI ended.
+    pub finalized: Finalized,
     /// Counters by [`Counter`].
     pub counters: [u64; Counter::COUNT],
 }
@@ -164,6 +237,7 @@ fn write_wishes(request: &Request, lease: &Lease) {
     request.kinds.store(lease.kinds, Ordering::Relaxed);
     request.flush_period_ms.store(period, Ordering::Relaxed);
     request.budget_ppm.store(lease.budget_ppm, Ordering::Relaxed);
+    request.ending.store(lease.ending, Ordering::Relaxed);
     wake(&request.generation);
 }
 

@@ -14,7 +14,7 @@ pub const RING_MAGIC: u64 = u64::from_le_bytes(*b"GPUARING");
 /// First 8 bytes of the control page.
 pub const CONTROL_MAGIC: u64 = u64::from_le_bytes(*b"GPUACTRL");
 /// Version of both formats. A change of any offset, size or meaning changes it; readers refuse another.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Size of the ring's header and of the control page, bytes.
 pub const PAGE_BYTES: usize = 4096;
@@ -132,14 +132,26 @@ pub struct Request {
     pub flush_period_ms: AtomicU32,
     /// Share of one core that the shim may spend on copying records, parts per million; 0 = no limit.
     pub budget_ppm: AtomicU32,
-    /// 1 = hand CUPTI to another profiler and stay off until 0.
-    pub yield_request: AtomicU32,
+    /// A [`crate::control::HandOver`]: whether the shim is to let go of CUPTI, lease or not.
+    pub hand_over: AtomicU32,
+    /// Bits of [`ending`].
+    pub ending: AtomicU32,
+    /// Explicit padding, 0.
+    pub reserved0: AtomicU32,
     /// Explicit padding.
-    pub reserved: [AtomicU64; 12],
+    pub reserved: [AtomicU64; 11],
 }
 
 /// Bit of [`Request::lease_deadline_ns`]: the shim granted the lease to itself, and any agent may take it over.
 pub const GRANTED: u64 = 1;
+
+/// Bits of [`Request::ending`]: what to do when the lease ends, or when CUPTI is handed over for good.
+pub mod ending {
+    /// Take CUPTI out of the process (`cuptiFinalize`); at the end of a lease only.
+    pub const FINALIZE: u32 = 1 << 0;
+    /// Close the descriptors of ring and control page: whoever set this bit opens them through `/proc/PID/map_files`.
+    pub const CLOSE_FILES: u32 = 1 << 1;
+}
 
 /// Bits of [`Request::kinds`].
 pub mod kinds {
@@ -177,10 +189,14 @@ pub struct Report {
     pub kinds: AtomicU32,
     /// How often it was armed.
     pub armed: AtomicU32,
+    /// A [`crate::control::Finalized`]: how the latest wish to finalise CUPTI ended.
+    pub finalized: AtomicU32,
+    /// Explicit padding, 0.
+    pub reserved0: AtomicU32,
     /// Counters, each only ever counted up.
     pub counters: [AtomicU64; Counter::COUNT],
     /// Explicit padding.
-    pub reserved: [AtomicU64; 40],
+    pub reserved: [AtomicU64; 39],
 }
 
 /// The shim's counters, by index into [`Report::counters`].

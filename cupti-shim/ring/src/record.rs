@@ -58,6 +58,10 @@ pub mod flag {
     pub const MIG: u16 = 1 << 5;
     /// Cooperative launch.
     pub const COOPERATIVE: u16 = 1 << 6;
+    /// Work of a CUDA graph that was made while the shim was not armed.
+    pub const EARLIER_GRAPH: u16 = 1 << 7;
+    /// Work of a CUDA graph of which nobody can tell whether it was made while the shim was armed.
+    pub const UNDATED_GRAPH: u16 = 1 << 8;
 }
 
 macro_rules! records {

@@ -69,8 +69,8 @@ pub struct Writer {
     slots: *mut AtomicU64,
     mask: u64,
     head: u64,
-    /// Stays open for [`Writer::file`], and so that `/proc/PID/fd` shows the ring too.
-    fd: OwnedFd,
+    /// `None` once it was taken.
+    fd: Option<OwnedFd>,
 }
 
 // SAFETY: the raw pointer leads into the writer's own mapping, which is not tied to a thread.
@@ -121,7 +121,14 @@ impl Writer {
         // SAFETY: the slots begin inside the mapping, at a multiple of 4096 from its page-aligned start.
         let slots = unsafe { map.base().add(slots_offset) }.cast();
         let region = NamesRegion { map, offset: PAGE_BYTES, bytes: names, len: 8 };
-        Ok(Self { region, names: Names::new(), slots, mask: u64::from(geometry.slots) - 1, head: 0, fd })
+        Ok(Self {
+            region,
+            names: Names::new(),
+            slots,
+            mask: u64::from(geometry.slots) - 1,
+            head: 0,
+            fd: Some(fd),
+        })
     }
 
     /// Publishes one record; the oldest makes room if need be.
@@ -191,10 +198,15 @@ impl Writer {
         self.region.map.dont_fork()
     }
 
-    /// The ring's file, for announcing it to an agent and for tests.
+    /// The ring's file, unless it was taken.
     #[must_use]
-    pub fn file(&self) -> &OwnedFd {
-        &self.fd
+    pub fn file(&self) -> Option<&OwnedFd> {
+        self.fd.as_ref()
+    }
+
+    /// Gives the ring's file away; the mapping stays.
+    pub fn take_file(&mut self) -> Option<OwnedFd> {
+        self.fd.take()
     }
 
     #[inline]

@@ -6,33 +6,34 @@
 
 use core::ffi::c_char;
 
+use cupti_sys::ActivityKind;
 use cupti_sys::record as cupti;
-use cupti_sys::{ActivityKind, ApiVersion};
 use gpu_agent_ring::Writer;
 use gpu_agent_ring::record::{
     Api, Context, Device, GraphTrace, Kernel, Memcpy, Memory, Memset, Overhead, Record, Synchronization, flag,
 };
 
-use super::Tally;
+use super::{Source, Tally};
 
 /// A view that becomes a ring record.
 pub(super) trait ToRing {
     type Record: Record;
 
     /// The ring's record; notes in `tally` what is incomplete or did not fit.
-    fn to_ring(&self, writer: &mut Writer, tally: &mut Tally) -> Self::Record;
+    fn to_ring(&self, source: &Source, writer: &mut Writer, tally: &mut Tally) -> Self::Record;
 }
 
 impl ToRing for cupti::Kernel<'_> {
     type Record = Kernel;
 
     #[inline]
-    fn to_ring(&self, writer: &mut Writer, tally: &mut Tally) -> Kernel {
+    fn to_ring(&self, source: &Source, writer: &mut Writer, tally: &mut Tally) -> Kernel {
         let cooperative = self.launch_type() != cupti::LaunchType::REGULAR
             && self.launch_type() != cupti::LaunchType::CBL_COMMANDLIST;
         let flags = incomplete(self.end_ns(), tally)
             | when(cooperative, flag::COOPERATIVE)
-            | when(self.is_device_launched() == Some(true), flag::DEVICE_LAUNCHED);
+            | when(self.is_device_launched() == Some(true), flag::DEVICE_LAUNCHED)
+            | source.graphs.flag(self.graph_id().unwrap_or(0));
         Kernel {
             kind: Kernel::KIND,
             flags,
@@ -56,32 +57,32 @@ impl ToRing for cupti::Kernel<'_> {
     }
 }
 
-impl ToRing for (cupti::Memcpy<'_>, ApiVersion) {
+impl ToRing for cupti::Memcpy<'_> {
     type Record = Memcpy;
 
-    fn to_ring(&self, _writer: &mut Writer, tally: &mut Tally) -> Memcpy {
-        let (copy, version) = self;
-        let device_launched = copy.is_device_launched(*version) == Some(true);
+    fn to_ring(&self, source: &Source, _writer: &mut Writer, tally: &mut Tally) -> Memcpy {
+        let device_launched = self.is_device_launched(source.version) == Some(true);
         Memcpy {
             kind: Memcpy::KIND,
-            flags: incomplete(copy.end_ns(), tally)
-                | when(copy.is_async(), flag::ASYNC)
-                | when(device_launched, flag::DEVICE_LAUNCHED),
-            correlation_id: copy.correlation_id(),
-            start_ns: copy.start_ns(),
-            end_ns: copy.end_ns(),
-            device_id: copy.device_id(),
-            context_id: copy.context_id(),
-            stream_id: copy.stream_id(),
-            copy_kind: byte(copy.copy_kind().0),
-            source_kind: byte(copy.src_kind().0),
-            destination_kind: byte(copy.dst_kind().0),
-            graph_node_id: copy.graph_node_id(),
-            graph_id: copy.graph_id(),
-            destination_device_id: copy.device_id(),
-            destination_context_id: copy.context_id(),
-            copy_count: copy.copy_count().map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX)),
-            bytes: copy.size_bytes(),
+            flags: incomplete(self.end_ns(), tally)
+                | when(self.is_async(), flag::ASYNC)
+                | when(device_launched, flag::DEVICE_LAUNCHED)
+                | source.graphs.flag(self.graph_id()),
+            correlation_id: self.correlation_id(),
+            start_ns: self.start_ns(),
+            end_ns: self.end_ns(),
+            device_id: self.device_id(),
+            context_id: self.context_id(),
+            stream_id: self.stream_id(),
+            copy_kind: byte(self.copy_kind().0),
+            source_kind: byte(self.src_kind().0),
+            destination_kind: byte(self.dst_kind().0),
+            graph_node_id: self.graph_node_id(),
+            graph_id: self.graph_id(),
+            destination_device_id: self.device_id(),
+            destination_context_id: self.context_id(),
+            copy_count: self.copy_count().map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX)),
+            bytes: self.size_bytes(),
             ..Memcpy::default()
         }
     }
@@ -90,10 +91,13 @@ impl ToRing for (cupti::Memcpy<'_>, ApiVersion) {
 impl ToRing for cupti::MemcpyPtoP<'_> {
     type Record = Memcpy;
 
-    fn to_ring(&self, _writer: &mut Writer, tally: &mut Tally) -> Memcpy {
+    fn to_ring(&self, source: &Source, _writer: &mut Writer, tally: &mut Tally) -> Memcpy {
         Memcpy {
             kind: Memcpy::KIND,
-            flags: flag::PEER | incomplete(self.end_ns(), tally) | when(self.is_async(), flag::ASYNC),
+            flags: flag::PEER
+                | incomplete(self.end_ns(), tally)
+                | when(self.is_async(), flag::ASYNC)
+                | source.graphs.flag(self.graph_id()),
             correlation_id: self.correlation_id(),
             start_ns: self.start_ns(),
             end_ns: self.end_ns(),
@@ -114,28 +118,28 @@ impl ToRing for cupti::MemcpyPtoP<'_> {
     }
 }
 
-impl ToRing for (cupti::Memset<'_>, ApiVersion) {
+impl ToRing for cupti::Memset<'_> {
     type Record = Memset;
 
-    fn to_ring(&self, _writer: &mut Writer, tally: &mut Tally) -> Memset {
-        let (fill, version) = self;
-        let device_launched = fill.is_device_launched(*version) == Some(true);
+    fn to_ring(&self, source: &Source, _writer: &mut Writer, tally: &mut Tally) -> Memset {
+        let device_launched = self.is_device_launched(source.version) == Some(true);
         Memset {
             kind: Memset::KIND,
-            flags: incomplete(fill.end_ns(), tally)
-                | when(fill.is_async(), flag::ASYNC)
-                | when(device_launched, flag::DEVICE_LAUNCHED),
-            correlation_id: fill.correlation_id(),
-            start_ns: fill.start_ns(),
-            end_ns: fill.end_ns(),
-            device_id: fill.device_id(),
-            context_id: fill.context_id(),
-            stream_id: fill.stream_id(),
-            memory_kind: fill.memory_kind().0,
-            graph_node_id: fill.graph_node_id(),
-            graph_id: fill.graph_id(),
-            value: fill.value(),
-            bytes: fill.size_bytes(),
+            flags: incomplete(self.end_ns(), tally)
+                | when(self.is_async(), flag::ASYNC)
+                | when(device_launched, flag::DEVICE_LAUNCHED)
+                | source.graphs.flag(self.graph_id()),
+            correlation_id: self.correlation_id(),
+            start_ns: self.start_ns(),
+            end_ns: self.end_ns(),
+            device_id: self.device_id(),
+            context_id: self.context_id(),
+            stream_id: self.stream_id(),
+            memory_kind: self.memory_kind().0,
+            graph_node_id: self.graph_node_id(),
+            graph_id: self.graph_id(),
+            value: self.value(),
+            bytes: self.size_bytes(),
             ..Memset::default()
         }
     }
@@ -144,7 +148,7 @@ impl ToRing for (cupti::Memset<'_>, ApiVersion) {
 impl ToRing for cupti::Memory<'_> {
     type Record = Memory;
 
-    fn to_ring(&self, _writer: &mut Writer, _tally: &mut Tally) -> Memory {
+    fn to_ring(&self, _source: &Source, _writer: &mut Writer, _tally: &mut Tally) -> Memory {
         let pooled = self.pool_type() != cupti::MemoryPoolType::INVALID;
         Memory {
             kind: Memory::KIND,
@@ -168,7 +172,7 @@ impl ToRing for cupti::Memory<'_> {
 impl ToRing for (cupti::Api<'_>, ActivityKind) {
     type Record = Api;
 
-    fn to_ring(&self, _writer: &mut Writer, tally: &mut Tally) -> Api {
+    fn to_ring(&self, _source: &Source, _writer: &mut Writer, tally: &mut Tally) -> Api {
         let (call, kind) = self;
         Api {
             kind: Api::KIND,
@@ -187,7 +191,7 @@ impl ToRing for (cupti::Api<'_>, ActivityKind) {
 impl ToRing for cupti::Synchronization<'_> {
     type Record = Synchronization;
 
-    fn to_ring(&self, _writer: &mut Writer, tally: &mut Tally) -> Synchronization {
+    fn to_ring(&self, _source: &Source, _writer: &mut Writer, tally: &mut Tally) -> Synchronization {
         Synchronization {
             kind: Synchronization::KIND,
             flags: incomplete(self.end_ns(), tally),
@@ -207,7 +211,7 @@ impl ToRing for cupti::Synchronization<'_> {
 impl ToRing for cupti::Overhead<'_> {
     type Record = Overhead;
 
-    fn to_ring(&self, _writer: &mut Writer, tally: &mut Tally) -> Overhead {
+    fn to_ring(&self, _source: &Source, _writer: &mut Writer, tally: &mut Tally) -> Overhead {
         Overhead {
             kind: Overhead::KIND,
             flags: incomplete(self.end_ns(), tally),
@@ -224,10 +228,10 @@ impl ToRing for cupti::Overhead<'_> {
 impl ToRing for cupti::GraphTrace<'_> {
     type Record = GraphTrace;
 
-    fn to_ring(&self, _writer: &mut Writer, tally: &mut Tally) -> GraphTrace {
+    fn to_ring(&self, source: &Source, _writer: &mut Writer, tally: &mut Tally) -> GraphTrace {
         GraphTrace {
             kind: GraphTrace::KIND,
-            flags: incomplete(self.end_ns(), tally),
+            flags: incomplete(self.end_ns(), tally) | source.graphs.flag(self.graph_id()),
             correlation_id: self.correlation_id(),
             start_ns: self.start_ns(),
             end_ns: self.end_ns(),
@@ -244,7 +248,7 @@ impl ToRing for cupti::Device<'_> {
     type Record = Device;
 
     /// In MIG mode the UUID is the instance's: the one by which Kubernetes hands it out.
-    fn to_ring(&self, writer: &mut Writer, tally: &mut Tally) -> Device {
+    fn to_ring(&self, _source: &Source, writer: &mut Writer, tally: &mut Tally) -> Device {
         let mig = self.is_mig_enabled();
         Device {
             kind: Device::KIND,
@@ -272,7 +276,7 @@ impl ToRing for cupti::Device<'_> {
 impl ToRing for cupti::Context<'_> {
     type Record = Context;
 
-    fn to_ring(&self, _writer: &mut Writer, _tally: &mut Tally) -> Context {
+    fn to_ring(&self, _source: &Source, _writer: &mut Writer, _tally: &mut Tally) -> Context {
         Context {
             kind: Context::KIND,
             context_id: self.context_id(),

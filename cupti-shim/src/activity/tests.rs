@@ -14,6 +14,7 @@ use gpu_agent_ring::writer::Identity;
 use gpu_agent_ring::{Geometry, Reader, Writer};
 
 use super::{Copier, Mode, Source, Tally};
+use crate::graphs::GRAPHS;
 
 /// A kind that no CUPTI has.
 const NO_KIND: ActivityKind = ActivityKind(60);
@@ -49,6 +50,7 @@ pub(crate) fn source(version: ApiVersion) -> Source {
         _ => null_mut(),
     };
     Source {
+        graphs: &GRAPHS,
         // SAFETY: the one function that is looked up has the signature of its name.
         cupti: unsafe { Cupti::from_lookup(lookup) },
         version,
@@ -113,7 +115,7 @@ impl Fixture {
     fn new() -> Self {
         let writer =
             Writer::create(Geometry { slots: 1024, names_bytes: 4096 }, Identity::default()).unwrap();
-        let reader = Reader::open(writer.file()).unwrap();
+        let reader = Reader::open(writer.file().unwrap()).unwrap();
         Self { copier: Copier::new(writer), reader }
     }
 
@@ -170,7 +172,7 @@ fn a_kernel_keeps_its_fields() {
     assert_eq!(fixture.reader.name(kernel.name_id).as_deref(), Some("_Z6kernelv"));
     let expected = Kernel {
         kind: Kernel::KIND,
-        flags: flag::COOPERATIVE | flag::DEVICE_LAUNCHED,
+        flags: flag::COOPERATIVE | flag::DEVICE_LAUNCHED | flag::UNDATED_GRAPH,
         correlation_id: 77,
         start_ns: 1000,
         end_ns: 2000,
@@ -212,7 +214,7 @@ fn a_copy_keeps_its_fields() {
     let (copy, _) = convert::<Memcpy>(record);
     let expected = Memcpy {
         kind: Memcpy::KIND,
-        flags: flag::ASYNC | flag::DEVICE_LAUNCHED,
+        flags: flag::ASYNC | flag::DEVICE_LAUNCHED | flag::UNDATED_GRAPH,
         correlation_id: 4,
         start_ns: 10,
         end_ns: 20,

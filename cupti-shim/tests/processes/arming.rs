@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use gpu_agent_ring::control::{LeaseError, ShimState, mono_ns};
+use gpu_agent_ring::control::{HandOver, LeaseError, ShimState, mono_ns};
 use gpu_agent_ring::layout::{Counter, kinds};
 use gpu_agent_ring::record::{Api, Context, Device, Kernel, Memcpy, Session, flag};
 use gpu_agent_ring::{AgentControl, Reader};
@@ -147,7 +147,7 @@ fn a_second_agent_is_refused_then_arms_again_and_is_told_the_devices() {
     target.end_well();
 }
 
-fn find_by_maps(pid: u32, ring_id: u64) -> (Reader, AgentControl) {
+pub fn find_by_maps(pid: u32, ring_id: u64) -> (Reader, AgentControl) {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let open = |name: &str, write| {
         let line =
@@ -208,13 +208,13 @@ fn cupti_is_handed_over_and_taken_back() {
     ring.arm(kinds::KERNEL);
     target.tell("launch 11");
     target.tell("sync");
-    ring.control.set_yield(true);
+    ring.control.hand_over(HandOver::Yield, 0);
     ring.await_answer(ShimState::Yielded);
     let buffers = ring.counter(Counter::BuffersRequested);
     target.tell("launch 100");
     target.tell("sync");
     assert_eq!(ring.counter(Counter::BuffersRequested), buffers);
-    ring.control.set_yield(false);
+    ring.control.hand_over(HandOver::None, 0);
     ring.await_answer(ShimState::Armed);
     target.tell("launch 13");
     target.tell("sync");
@@ -230,13 +230,13 @@ fn the_next_profiler_finds_the_clock_that_cupti_has_by_itself() {
     let ring = target.ring();
     let mut cupti_time_ns = || target.tell("cupti-time").parse::<u64>().unwrap();
     for yielding in [true, false] {
-        ring.control.set_yield(false);
+        ring.control.hand_over(HandOver::None, 0);
         ring.arm(kinds::KERNEL);
         let before_ns = mono_ns();
         assert!((before_ns..=before_ns + 60_000_000_000).contains(&cupti_time_ns()));
 
         if yielding {
-            ring.control.set_yield(true);
+            ring.control.hand_over(HandOver::Yield, 0);
             ring.await_answer(ShimState::Yielded);
         } else {
             ring.control.release();

@@ -41,6 +41,7 @@ fn any_call_that_fails_while_arming_is_undone_and_told() {
         ("", "cuptiSetThreadIdType", 1),
         ("", "cuptiActivityRegisterTimestampCallback", 1),
         ("", "cuptiActivityRegisterCallbacks", 1),
+        ("cupti_version=22,", "cuptiEnableCallback", 1),
         ("", "cuptiActivitySetAttribute", 1),
         ("", "cuptiActivitySetAttribute", 2),
         ("", "cuptiActivityEnableAndDump", 1),

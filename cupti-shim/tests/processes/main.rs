@@ -16,4 +16,6 @@ mod dormancy;
 mod endings;
 mod faults;
 mod forks;
+mod graphs;
+mod letting_go;
 mod target;

@@ -254,7 +254,7 @@ impl Ring {
 
     /// The same ring, as another agent sees it.
     pub fn lease(kinds: u32, duration: Duration) -> Lease {
-        Lease { kinds, flush_period: Duration::from_millis(10), budget_ppm: 0, duration }
+        Lease { kinds, flush_period: Duration::from_millis(10), budget_ppm: 0, duration, ending: 0 }
     }
 
     /// Takes the lease for a time longer than any test, and waits until the shim is armed.

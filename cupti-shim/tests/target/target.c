@@ -8,6 +8,9 @@
  *   launch N                N kernel launches; answers with their number
  *   copy N BYTES            N copies from host to device
  *   sync                    waits for the device
+ *   graph N                 captures N launches, and makes an executable graph of them; answers with its number, from 0
+ *   replay I N              N launches of graph I
+ *   descriptors             answers with the number of memfds that are open
  *   threads T N             T threads at once, each launching N kernels
  *   load PATH               dlopen PATH, InitializeInjection if it has one, dlclose twice
  *   cupti-time              answers with cuptiGetTimestamp
@@ -47,8 +50,14 @@ static int (*cuLaunchKernel)(void *, unsigned, unsigned, unsigned, unsigned, uns
                              void **, void **);
 static int (*cuMemAlloc_v2)(unsigned long long *, size_t);
 static int (*cuMemcpyHtoD_v2)(unsigned long long, const void *, size_t);
+static int (*cuStreamCreate)(void **, unsigned);
+static int (*cuStreamBeginCapture_v2)(void *, int);
+static int (*cuStreamEndCapture)(void *, void **);
+static int (*cuGraphInstantiateWithFlags)(void **, void *, unsigned long long);
+static int (*cuGraphLaunch)(void *, void *);
 
-static void *context, *kernel;
+static void *context, *kernel, *stream, *graphs[64];
+static int graph_count;
 static unsigned long long device_memory;
 static char host_memory[1 << 20];
 
@@ -60,7 +69,8 @@ static int look_up(void) {
 #define FIND(name) if (!(*(void **)&name = dlsym(driver, #name))) return 0
     FIND(cuInit); FIND(cuDeviceGet); FIND(cuDevicePrimaryCtxRetain); FIND(cuCtxSetCurrent); FIND(cuCtxSynchronize);
     FIND(cuModuleLoadData); FIND(cuModuleGetFunction); FIND(cuLaunchKernel); FIND(cuMemAlloc_v2);
-    FIND(cuMemcpyHtoD_v2);
+    FIND(cuMemcpyHtoD_v2); FIND(cuStreamCreate); FIND(cuStreamBeginCapture_v2); FIND(cuStreamEndCapture);
+    FIND(cuGraphInstantiateWithFlags); FIND(cuGraphLaunch);
     return 1;
 }
 
@@ -72,17 +82,40 @@ static int start(void) {
         (status = cuDevicePrimaryCtxRetain(&context, device)) || (status = cuCtxSetCurrent(context)) ||
         (status = cuModuleLoadData(&module, ptx)) ||
         (status = cuModuleGetFunction(&kernel, module, "shim_test_kernel")) ||
-        (status = cuMemAlloc_v2(&device_memory, sizeof host_memory)))
+        (status = cuMemAlloc_v2(&device_memory, sizeof host_memory)) || (status = cuStreamCreate(&stream, 0)))
         return status;
     return 0;
 }
 
-static int launch(long count) {
+static int launch_in(void *queue, long count) {
     for (long i = 0; i < count; i++) {
-        int status = cuLaunchKernel(kernel, 3, 2, 1, 32, 4, 1, 64, 0, 0, 0);
+        int status = cuLaunchKernel(kernel, 3, 2, 1, 32, 4, 1, 64, queue, 0, 0);
         if (status) return status;
     }
     return 0;
+}
+
+static int launch(long count) {
+    return launch_in(0, count);
+}
+
+static int make_graph(long count) {
+    void *graph;
+    const int thread_local_mode = 1;
+    int status;
+    if (graph_count == 64) return -1;
+    if ((status = cuStreamBeginCapture_v2(stream, thread_local_mode)) || (status = launch_in(stream, count)) ||
+        (status = cuStreamEndCapture(stream, &graph)) ||
+        (status = cuGraphInstantiateWithFlags(&graphs[graph_count], graph, 0)))
+        return status;
+    graph_count++;
+    return 0;
+}
+
+static int replay(long index, long count) {
+    int status = index < graph_count ? 0 : -1;
+    for (long i = 0; i < count && !status; i++) status = cuGraphLaunch(graphs[index], stream);
+    return status;
 }
 
 static void *launching_thread(void *count) {
@@ -175,6 +208,12 @@ static int leads_to(int descriptor, const char *start) {
     return !strncmp(file, start, strlen(start));
 }
 
+static int count_descriptors(void) {
+    int count = 0;
+    for (int descriptor = 3; descriptor < 1024; descriptor++) count += leads_to(descriptor, "/memfd:");
+    return count;
+}
+
 static int reopen(const char *path) {
     for (int descriptor = 3; descriptor < 1024 && reopened_count < 64; descriptor++) {
         if (!leads_to(descriptor, "/memfd:")) continue;
@@ -223,6 +262,9 @@ static void obey(char *line, char **argv) {
         for (long i = 0; i < a && !status; i++) status = cuMemcpyHtoD_v2(device_memory, host_memory, (size_t)b);
         answer(status, a);
     } else if (!strcmp(line, "sync")) answer(cuCtxSynchronize(), 0);
+    else if (sscanf(line, "graph %ld", &a) == 1) answer(make_graph(a), graph_count - 1);
+    else if (sscanf(line, "replay %ld %ld", &a, &b) == 2) answer(replay(a, b), b);
+    else if (!strcmp(line, "descriptors")) answer(0, count_descriptors());
     else if (sscanf(line, "threads %ld %ld", &a, &b) == 2) answer(launch_in_threads(a, b), a * b);
     else if (!strcmp(line, "cupti-time")) tell_cupti_time();
     else if (sscanf(line, "profile %ld", &a) == 1) answer(profile(a), a);

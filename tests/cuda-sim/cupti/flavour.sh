@@ -16,6 +16,7 @@ fi
 # First API version that has the function (nm of NVIDIA's libraries, 11.8 to 13.5).
 since='
 20     cuptiGetErrorMessage
+21     cuptiGetGraphExecId
 23     cuptiActivityEnableDriverApi
 23     cuptiActivityEnableRuntimeApi
 26     cuptiActivityEnableAllSyncRecords

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use gpu_agent_ring::control::HandOver;
 use gpu_agent_ring::layout::{CONTROL_MAGIC, Counter, FORMAT_VERSION, PAGE_BYTES};
 use gpu_agent_ring::{AgentControl, Lease, LeaseError};
 
@@ -55,6 +56,7 @@ fn run(input: &[u8], file: &SharedFile) -> Vec<u64> {
                     flush_period: Duration::from_millis(program.number::<8>()),
                     budget_ppm: program.number::<4>() as u32,
                     duration: Duration::from_nanos(program.number::<8>()),
+                    ending: program.number::<4>() as u32,
                 };
                 let acquired = agent.acquire(&lease);
                 ways.note(("acquire", matches!(acquired, Err(LeaseError::Held { .. }))));
@@ -72,8 +74,11 @@ fn run(input: &[u8], file: &SharedFile) -> Vec<u64> {
                 ways.note(("report", report.state.map(|state| state as u32), magnitude(seen)));
             }
             (6, Some(agent)) => {
-                agent.set_yield(program.number::<1>() & 1 == 1);
-                ways.note(("yield", magnitude(agent.generation().into())));
+                agent.hand_over(
+                    HandOver::from_number(program.number::<1>() as u32),
+                    program.number::<1>() as u32,
+                );
+                ways.note(("hand over", magnitude(agent.generation().into())));
             }
             (7, Some(agent)) => {
                 agent.release();

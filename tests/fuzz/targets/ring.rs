@@ -40,7 +40,7 @@ fn base(geometry: Geometry) -> (SharedFile, Vec<u64>) {
     for number in 0..u64::from(geometry.slots) + 5 {
         writer.push_payload(&[number; 11]);
     }
-    let file = File::from(writer.file().try_clone().unwrap());
+    let file = File::from(writer.file().unwrap().try_clone().unwrap());
     let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     let words: Vec<u64> = bytes.chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().unwrap())).collect();

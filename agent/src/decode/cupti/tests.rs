@@ -3,7 +3,7 @@
 use gpu_agent_ring::record::{self, Record, flag, kind};
 
 use super::{DecodeError, Names, decode};
-use crate::event::{Direction, Event, Interval, MemoryKind, NameId};
+use crate::event::{Direction, Event, GraphMade, Interval, MemoryKind, NameId};
 
 struct Echo;
 
@@ -49,6 +49,17 @@ fn a_kernel_keeps_its_times_place_and_name() {
     assert_eq!(event.name, NameId(9));
     assert_eq!(event.shared_bytes, u32::MAX, "a sum that does not fit saturates");
     assert!(!event.incomplete);
+}
+
+#[test]
+fn work_of_a_graph_says_when_the_graph_was_made() {
+    let made = |flags| match of(&record::Kernel { flags, graph_id: 5, ..kernel() }) {
+        Ok(Event::Kernel(event)) => (event.place.graph.0, event.place.graph_made),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(made(0), (5, GraphMade::Attached));
+    assert_eq!(made(flag::EARLIER_GRAPH), (5, GraphMade::Before));
+    assert_eq!(made(flag::UNDATED_GRAPH), (5, GraphMade::Unknown));
 }
 
 #[test]

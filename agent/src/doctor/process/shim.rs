@@ -67,7 +67,12 @@ fn of_state(state: Option<ShimState>) -> Line {
         Some(ShimState::Finished) => Line::ok("shim", "loaded; the process has ended its CUDA work"),
         Some(ShimState::Yielded) => Line::degraded(
             "shim",
-            "loaded, and has let go of CUPTI, as `gpu-agent yield` or `detach` asked",
+            "loaded, and has lent CUPTI to another profiler, as `gpu-agent yield` asked",
+            "end that command, or attach with --pid, which takes it back",
+        ),
+        Some(ShimState::Detached) => Line::degraded(
+            "shim",
+            "loaded, and has let go of CUPTI, as `gpu-agent detach` asked",
             "attach with --pid, which takes it back",
         ),
         Some(ShimState::Busy) => Line::no(

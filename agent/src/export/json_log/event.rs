@@ -28,12 +28,12 @@ use super::line::{Line, render};
 use crate::classes::{Class, Operation};
 use crate::clock::Anchor;
 use crate::event::{
-    Api, Context, Device, DeviceId, Dropped, Event, GraphTrace, Interval, Kernel, Memcpy, Memory, Memset,
-    NameId, Overhead, Place, Session, Synchronization, TargetId,
+    Api, Context, Device, DeviceId, Dropped, Event, GraphMade, GraphTrace, Interval, Kernel, Memcpy, Memory,
+    Memset, NameId, Overhead, Place, Session, Synchronization, TargetId,
 };
 use crate::export::events::{EventKind, Wanted};
 use crate::export::{Directory, TargetInfo};
-use crate::semconv::attribute::timing;
+use crate::semconv::attribute::{GRAPH_MADE, made, timing};
 
 /// Entries of each cache; past it the cache is emptied and filled anew.
 const MAX_CACHED: usize = 65_536;
@@ -454,6 +454,15 @@ fn place(line: &mut Line<'_>, place: Place) {
     line.whole("context", place.context.0).whole("stream", place.stream.0);
     if place.graph.0 != 0 || place.graph_node.0 != 0 {
         line.whole("graph", place.graph.0).whole("graph_node", place.graph_node.0);
+    }
+    match place.graph_made {
+        GraphMade::Attached => {}
+        GraphMade::Before => {
+            line.text(GRAPH_MADE, made::BEFORE);
+        }
+        GraphMade::Unknown => {
+            line.text(GRAPH_MADE, made::UNKNOWN);
+        }
     }
 }
 

@@ -54,9 +54,39 @@ impl Worker {
         }
     }
 
+    /// Tells, once for each target, of graphs that were made before the attach: when their number has stood for a while, or
+    /// at the `last` opportunity.
+    pub(super) fn tell_of_graphs(&mut self, index: usize, last: bool) {
+        let Some(Attached { pid, ring: Some(ring), .. }) = self.targets.get_mut(index) else { return };
+        let Some(seen_before) = ring.unseen_graphs else { return };
+        let graphs = ring.target.hops().graphs;
+        let unseen = graphs.unseen();
+        ring.unseen_graphs = Some(unseen);
+        if unseen == 0 || (unseen != seen_before && !last) {
+            return;
+        }
+        ring.unseen_graphs = None;
+        if graphs.graphs_before > 0 {
+            info!(
+                pid = pid.0,
+                graphs = graphs.graphs_before,
+                "CUDA graphs were made before the attach; their operations are known by kernel name only"
+            );
+        }
+        if graphs.graphs_unknown > 0 {
+            info!(
+                pid = pid.0,
+                graphs = graphs.graphs_unknown,
+                cupti_version = ring.target.versions().0,
+                "CUPTI does not tell whether these CUDA graphs were made before the attach; it does from 12.3 on"
+            );
+        }
+    }
+
     /// Renews the lease; a shim that failed rests first.
     pub(super) fn hold(&mut self, index: usize) {
-        let Some(Attached { ring: Some(Ring { target, recovery }), .. }) = self.targets.get_mut(index) else {
+        let Some(Attached { ring: Some(Ring { target, recovery, .. }), .. }) = self.targets.get_mut(index)
+        else {
             return;
         };
         let report = target.report();
@@ -118,10 +148,7 @@ impl Worker {
 
     /// Takes in the last records of a target that has ended (or is only let go), and forgets it.
     pub(super) fn end(&mut self, index: usize, state: State, has_exited: bool) {
-        if index >= self.targets.len() {
-            return;
-        }
-        let mut attached = self.targets.swap_remove(index);
+        let Some(attached) = self.targets.get_mut(index) else { return };
         let (id, pid) = (attached.id, attached.pid);
         if let Some(ring) = &mut attached.ring {
             // Bounded, because a process that was only let go may go on writing for ever.
@@ -131,6 +158,8 @@ impl Worker {
                 }
             }
         }
+        self.tell_of_graphs(index, true);
+        let mut attached = self.targets.swap_remove(index);
         if let (Some(_), Some(probes)) = (&attached.probed, &mut self.probes) {
             probes.remove(pid, &self.shared, &mut self.events);
         }

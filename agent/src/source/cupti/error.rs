@@ -10,9 +10,6 @@ use crate::capability::Capabilities;
 use crate::event::Pid;
 use crate::identity::{IdentityError, Process};
 
-/// What a process maps, open or not.
-pub(super) const MAPPED_FILES: &str = "mapped files";
-
 /// Why a target cannot be attached to.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -31,6 +28,19 @@ pub enum AttachError {
         uid: u32,
         /// What was asked for.
         what: &'static str,
+        /// Capabilities that this agent lacks; empty if it has all that could help.
+        missing: &'static str,
+        /// The refusal.
+        source: io::Error,
+    },
+    /// The shim keeps no descriptors any more.
+    #[error(
+        "the shim's descriptors in process {pid} were closed by an agent that opens its memory through /proc/{pid}/map_files, which this agent may not: {source}; run the agent as root, or give it {}",
+        if missing.is_empty() { "CAP_CHECKPOINT_RESTORE outside of user namespaces" } else { missing }
+    )]
+    NoDescriptors {
+        /// The process.
+        pid: Pid,
         /// Capabilities that this agent lacks; empty if it has all that could help.
         missing: &'static str,
         /// The refusal.
@@ -135,13 +145,17 @@ pub enum AttachError {
 impl AttachError {
     /// A refusal by the permissions of `process`.
     pub(super) fn denied(process: &Process, what: &'static str, source: io::Error) -> Self {
-        let own = Capabilities::own();
-        // Whose descriptors are closed has its files in `map_files` alone.
-        let missing = match what {
-            MAPPED_FILES => own.missing_for_files_of(process.uid),
-            _ => own.missing_for_others(),
-        };
+        let missing = Capabilities::own().missing_for_others();
         Self::Denied { pid: process.pid, uid: process.uid, what, missing, source }
+    }
+
+    /// A refusal of `map_files`, where no descriptor is left to open instead.
+    pub(super) fn no_descriptors(process: &Process, source: io::Error) -> Self {
+        Self::NoDescriptors {
+            pid: process.pid,
+            missing: Capabilities::own().missing_for_files_of(process.uid),
+            source,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Enters: counts. Leaves: their sums. Refuses: to merge losses of different kinds.
 
+use super::graphs::GraphHops;
+
 /// Records since the attachment, by stage and fate. Each only ever grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hops {
@@ -35,6 +37,8 @@ pub struct Hops {
     pub shim_copy_ns: u64,
     /// Errors of CUPTI calls in the shim.
     pub cupti_errors: u64,
+    /// Records of work in CUDA graphs.
+    pub graphs: GraphHops,
 }
 
 impl Hops {
@@ -58,6 +62,7 @@ impl Hops {
             names_full: sum(self.names_full, other.names_full),
             shim_copy_ns: sum(self.shim_copy_ns, other.shim_copy_ns),
             cupti_errors: sum(self.cupti_errors, other.cupti_errors),
+            graphs: self.graphs.plus(&other.graphs),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use gpu_agent_ring::layout::kinds;
+use gpu_agent_ring::layout::{ending, kinds};
 
 /// What to collect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
@@ -49,6 +49,8 @@ pub struct Lease {
     pub duration: Duration,
     /// Share of one core that the shim may spend, parts per million; 0 = no limit.
     pub budget_ppm: u32,
+    /// Whether CUPTI is taken out of the process at the end (`cuptiFinalize`).
+    pub finalize: bool,
 }
 
 impl Default for Lease {
@@ -58,17 +60,20 @@ impl Default for Lease {
             flush_period: Duration::from_millis(100),
             duration: Duration::from_secs(3),
             budget_ppm: 0,
+            finalize: false,
         }
     }
 }
 
 impl Lease {
-    pub(super) fn request(&self) -> gpu_agent_ring::Lease {
+    /// What the control page is told, with further bits of [`ending`].
+    pub(super) fn request(&self, ending: u32) -> gpu_agent_ring::Lease {
         gpu_agent_ring::Lease {
             kinds: self.mode.kinds(),
             flush_period: self.flush_period,
             budget_ppm: self.budget_ppm,
             duration: self.duration,
+            ending: ending | if self.finalize { ending::FINALIZE } else { 0 },
         }
     }
 }

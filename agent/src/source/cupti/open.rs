@@ -7,12 +7,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
-use gpu_agent_ring::layout::{CONTROL_NAME, RING_NAME};
+use gpu_agent_ring::layout::{CONTROL_NAME, RING_NAME, ending};
 use gpu_agent_ring::{AgentControl, Announcement, OpenError, Reader};
 use rustix::fs::OFlags;
 
 use super::AttachError;
-use super::error::MAPPED_FILES;
 use super::maps::{Mapping, Maps};
 use crate::event::Pid;
 use crate::identity::{IdentityError, Process};
@@ -28,13 +27,21 @@ pub struct Opened {
     pub control: AgentControl,
     /// Where the ring is mapped, as in `/proc/PID/map_files`; not known from an announcement.
     pub(super) range: Option<String>,
+    /// Whether both were opened through there, and so need no descriptor in the process to be opened again.
+    pub(super) by_mapping: bool,
 }
 
 impl Opened {
+    /// Bits of [`ending`] for whoever lets this process go: descriptors that no agent like this one needs are closed.
+    #[must_use]
+    pub fn ending(&self) -> u32 {
+        if self.by_mapping { ending::CLOSE_FILES } else { 0 }
+    }
+
     /// A pair that the caller opened by itself and vouches for: the ring is the process's own.
     #[must_use]
     pub fn new(process: Process, reader: Reader, control: AgentControl) -> Self {
-        Self { process, reader, control, range: None }
+        Self { process, reader, control, range: None, by_mapping: false }
     }
 }
 
@@ -44,6 +51,8 @@ pub(super) struct Found {
     pub(super) control: AgentControl,
     /// Where the ring is mapped.
     pub(super) range: String,
+    /// Both were opened through `map_files`.
+    pub(super) by_mapping: bool,
 }
 
 /// Opens the newest ring of `process` that is its own.
@@ -58,28 +67,30 @@ pub(super) fn newest(process: &Process, maps: &Maps) -> Result<Found, AttachErro
             AttachError::NoCuda { pid, executable }
         });
     }
-    let (mut best, mut failure): (Option<(Reader, &Mapping)>, _) = (None, None);
+    let (mut best, mut failure): (Option<(Reader, &Mapping, bool)>, _) = (None, None);
     for mapping in &maps.rings {
-        let opened = open_file(process, mapping, RING_NAME, false)
-            .and_then(|file| {
-                Reader::open(file).map_err(|source| AttachError::Ring { pid: process.pid, source })
-            })
-            .and_then(|reader| is_of(process, &reader).map(|()| reader));
+        let opened = open_file(process, mapping, RING_NAME, false).and_then(|(file, by_mapping)| {
+            let reader =
+                Reader::open(file).map_err(|source| AttachError::Ring { pid: process.pid, source })?;
+            is_of(process, &reader)?;
+            Ok((reader, by_mapping))
+        });
         match opened {
-            Ok(reader) => {
+            Ok((reader, by_mapping)) => {
                 let started = |reader: &Reader| reader.writer().anchor_mono_ns;
-                if best.as_ref().is_none_or(|(known, _)| started(known) < started(&reader)) {
-                    best = Some((reader, mapping));
+                if best.as_ref().is_none_or(|(known, ..)| started(known) < started(&reader)) {
+                    best = Some((reader, mapping, by_mapping));
                 }
             }
             Err(error) => failure = Some(error),
         }
     }
-    let Some((reader, mapping)) = best else {
+    let Some((reader, mapping, ring_by_mapping)) = best else {
         return Err(failure.unwrap_or(AttachError::NoControl { pid: process.pid }));
     };
-    let control = control(process, maps, &reader)?;
-    Ok(Found { reader, control, range: mapping.range.clone() })
+    let (control, page_by_mapping) = control(process, maps, &reader)?;
+    let by_mapping = ring_by_mapping && page_by_mapping;
+    Ok(Found { reader, control, range: mapping.range.clone(), by_mapping })
 }
 
 /// Opens what a new shim announced. Its process may have ended since: its ring is whole, and is read all the same.
@@ -103,17 +114,18 @@ pub fn from_announcement(announcement: Announcement) -> Result<Opened, AttachErr
     Ok(Opened::new(process, reader, control))
 }
 
-/// The control page that carries the ring's id.
-fn control(process: &Process, maps: &Maps, reader: &Reader) -> Result<AgentControl, AttachError> {
+/// The control page that carries the ring's id, and whether it was opened through `map_files`.
+fn control(process: &Process, maps: &Maps, reader: &Reader) -> Result<(AgentControl, bool), AttachError> {
     let pid = process.pid;
     let mut failure = AttachError::NoControl { pid };
     for mapping in &maps.controls {
-        let opened = open_file(process, mapping, CONTROL_NAME, true).and_then(|file| {
+        let opened = open_file(process, mapping, CONTROL_NAME, true).and_then(|(file, by_mapping)| {
             AgentControl::open(file, reader.writer().ring_id, std::process::id())
+                .map(|control| (control, by_mapping))
                 .map_err(|source| AttachError::Control { pid, source })
         });
         match opened {
-            Ok(control) => return Ok(control),
+            Ok(opened) => return Ok(opened),
             Err(error) => failure = error,
         }
     }
@@ -135,18 +147,28 @@ fn is_of(process: &Process, reader: &Reader) -> Result<(), AttachError> {
     Ok(())
 }
 
-/// Opens a mapped memfd through `map_files`, else through the descriptor that the shim keeps.
-fn open_file(process: &Process, mapping: &Mapping, name: &str, write: bool) -> Result<File, AttachError> {
+/// Opens a mapped memfd through `map_files` (then it says `true`), else through the descriptor that the shim keeps until an
+/// agent that can do the former has let it go.
+fn open_file(
+    process: &Process,
+    mapping: &Mapping,
+    name: &str,
+    write: bool,
+) -> Result<(File, bool), AttachError> {
     // The process may put something else in its descriptor's place meanwhile, which must not block; its seals tell it apart.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let options = |path: &str| OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
     let denied = match options(&process.path(&format!("map_files/{}", mapping.range))) {
-        Ok(file) => return Ok(file),
+        Ok(file) => return Ok((file, true)),
         Err(error) => error,
     };
     match descriptor(process, mapping, name) {
-        Ok(Some(path)) => options(&path).map_err(|source| AttachError::denied(process, "ring", source)),
-        Ok(None) => Err(AttachError::denied(process, MAPPED_FILES, denied)),
+        Ok(Some(path)) => match options(&path) {
+            Ok(file) => Ok((file, false)),
+            Err(source) => Err(AttachError::denied(process, "ring", source)),
+        },
+        Ok(None) if process.has_ended() => Err(AttachError::Reused { pid: process.pid }),
+        Ok(None) => Err(AttachError::no_descriptors(process, denied)),
         Err(_) if process.has_ended() => Err(AttachError::Reused { pid: process.pid }),
         Err(source) => Err(AttachError::denied(process, "descriptors", source)),
     }

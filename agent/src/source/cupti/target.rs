@@ -10,8 +10,9 @@ use gpu_agent_ring::layout::Counter;
 use gpu_agent_ring::record::Payload;
 use gpu_agent_ring::{AgentControl, LeaseError, Reader};
 
+use super::graphs::Graphs;
 use super::names::LookUp;
-use super::{AttachError, Hops, Lease, NameTable, NewName, Opened};
+use super::{AttachError, Finalization, Hops, Lease, NameTable, NewName, Opened};
 use crate::classes::Classifier;
 use crate::decode::cupti::{DecodeError, decode};
 use crate::event::Event;
@@ -48,10 +49,13 @@ pub struct Target {
     control: AgentControl,
     range: Option<String>,
     lease: Lease,
+    /// Bits of [`gpu_agent_ring::layout::ending`], besides those of the lease.
+    ending: u32,
     names: NameTable,
     /// The shim's counters when this agent came.
     before: Report,
     hops: Hops,
+    graphs: Graphs,
     batch: Vec<Payload>,
     held: bool,
 }
@@ -65,19 +69,22 @@ impl Target {
         classifier: Arc<Classifier>,
         from_start: bool,
     ) -> Result<Self, AttachError> {
-        let Opened { process, mut reader, control, range } = opened;
+        let ending = opened.ending();
+        let Opened { process, mut reader, control, range, .. } = opened;
         let before = if from_start { nothing(control.report()) } else { go_to_head(&mut reader, &control) };
         let pid = process.pid;
-        control.acquire(&lease.request()).map_err(|source| AttachError::Lease { pid, source })?;
+        control.acquire(&lease.request(ending)).map_err(|source| AttachError::Lease { pid, source })?;
         Ok(Self {
             process,
             reader,
             control,
             range,
             lease,
+            ending,
             names: NameTable::new(classifier),
             before,
             hops: Hops::default(),
+            graphs: Graphs::default(),
             batch: Vec::with_capacity(BATCH as usize),
             held: true,
         })
@@ -121,6 +128,12 @@ impl Target {
         self.reader.name(report.function)
     }
 
+    /// What came of the wish to finalise CUPTI, if it was wished.
+    #[must_use]
+    pub fn finalization(&self) -> Option<Finalization> {
+        self.lease.finalize.then(|| Finalization::of(&self.report(), self.versions().0))
+    }
+
     /// Records that the ring holds.
     #[must_use]
     pub fn capacity(&self) -> u64 {
@@ -139,7 +152,7 @@ impl Target {
         let result = match renewed {
             Ok(()) if self.held => Ok(()),
             // Never held again by itself: another agent may have changed the wishes in between.
-            Ok(()) | Err(LeaseError::Lost { .. }) => self.control.acquire(&self.lease.request()),
+            Ok(()) | Err(LeaseError::Lost { .. }) => self.control.acquire(&self.lease.request(self.ending)),
             Err(error) => Err(error),
         };
         self.held = result.is_ok();
@@ -200,6 +213,7 @@ impl Target {
                         }
                     }
                     self.hops.decoded += 1;
+                    self.graphs.count(&event);
                     sink(Item::Event(&event));
                 }
                 Err(DecodeError::Unknown { .. }) => self.hops.unknown += 1,
@@ -228,6 +242,7 @@ impl Target {
         ] {
             *count = since(counter).max(*count);
         }
+        hops.graphs = self.graphs.counts();
         *hops
     }
 }

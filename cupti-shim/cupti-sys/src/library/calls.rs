@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_void};
 
 use super::types::{
     ActivityAttribute, AttributeValue, BufferCompleted, BufferRequested, Callback, ContextHandle, Flush,
-    SubscriberHandle, SubscriberParams, ThreadIdType, TimestampCallback,
+    GraphExecHandle, SubscriberHandle, SubscriberParams, ThreadIdType, TimestampCallback,
 };
 use super::{CallError, Cupti};
 use crate::record::ExternalCorrelationKind;
@@ -134,6 +134,16 @@ impl Cupti {
         Ok(self.text(name))
     }
 
+    /// `cuptiGetGraphExecId` (12.3): the number that records carry of an executable graph.
+    ///
+    /// # Safety
+    /// `graph` is a live `CUgraphExec`, as in a callback of [`crate::ResourceCbid::GRAPHEXEC_CREATED`].
+    pub unsafe fn graph_exec_id(&self, graph: GraphExecHandle) -> Result<u32, CallError> {
+        let mut id = 0;
+        call!(self.get_graph_exec_id as "cuptiGetGraphExecId"(graph, &raw mut id))?;
+        Ok(id)
+    }
+
     /// `cuptiActivityRegisterCallbacks`: replaces whatever was registered, without a word to its owner.
     ///
     /// # Safety
@@ -233,7 +243,7 @@ impl Cupti {
         Ok(last)
     }
 
-    /// `cuptiActivityFlushAll`. Never from a CUPTI callback.
+    /// `cuptiActivityFlushAll`. Of CUPTI's callbacks, only from those of driver and runtime calls.
     pub fn activity_flush_all(&self, flush: Flush) -> Result<(), CallError> {
         call!(self.activity_flush_all as "cuptiActivityFlushAll"(flush))
     }

@@ -3,8 +3,8 @@
 use std::ffi::{CStr, c_char, c_void};
 
 use super::types::{
-    ActivityAttribute, BufferCompleted, BufferRequested, Callback, ContextHandle, Flush, SubscriberHandle,
-    SubscriberParams, ThreadIdType, TimestampCallback,
+    ActivityAttribute, BufferCompleted, BufferRequested, Callback, ContextHandle, Flush, GraphExecHandle,
+    SubscriberHandle, SubscriberParams, ThreadIdType, TimestampCallback,
 };
 use crate::record::ExternalCorrelationKind;
 use crate::{ActivityKind, ApiVersion, CallbackDomain, Status};
@@ -85,6 +85,7 @@ functions! {
         fn(enable: u32, subscriber: SubscriberHandle, domain: CallbackDomain);
     get_callback_name = "cuptiGetCallbackName" since V11_8:
         fn(domain: CallbackDomain, cbid: u32, name: *mut *const c_char);
+    get_graph_exec_id = "cuptiGetGraphExecId" since V12_3: fn(graph: GraphExecHandle, id: *mut u32);
 
     activity_register_callbacks = "cuptiActivityRegisterCallbacks" since V11_8:
         fn(requested: BufferRequested, completed: BufferCompleted);

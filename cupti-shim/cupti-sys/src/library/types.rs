@@ -135,6 +135,43 @@ pub struct CallbackData {
     pub correlation_id: u32,
 }
 
+/// `CUpti_ResourceData`: a context, stream or graph comes or goes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ResourceData {
+    /// The context that is meant, or in which the resource lives.
+    pub context: ContextHandle,
+    /// The stream, where one comes or goes.
+    pub stream: *mut c_void,
+    /// What the callback id says more: [`GraphData`] for graphs.
+    pub descriptor: *const c_void,
+}
+
+/// `CUpti_GraphData`, to the end that it has since 11.8.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct GraphData {
+    /// `CUgraph`.
+    pub graph: *mut c_void,
+    /// The `CUgraph` from which `graph` was cloned.
+    pub original_graph: *mut c_void,
+    /// `CUgraphNode`.
+    pub node: *mut c_void,
+    /// The `CUgraphNode` from which `node` was cloned.
+    pub original_node: *mut c_void,
+    /// `CUgraphNodeType`.
+    pub node_type: u32,
+    /// `CUgraphNode` that depends.
+    pub dependency: *mut c_void,
+    /// The executable graph.
+    pub graph_exec: GraphExecHandle,
+}
+
+/// `CUgraphExec`. A token that only the driver looks behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct GraphExecHandle(pub usize);
+
 /// `CUpti_SubscriberParams` of `cuptiSubscribe_v2`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -176,5 +213,8 @@ const _: () = {
     assert!(size_of::<CallbackData>() == 72);
     assert!(std::mem::offset_of!(CallbackData, context_uid) == 48);
     assert!(std::mem::offset_of!(CallbackData, correlation_id) == 64);
+    assert!(size_of::<ResourceData>() == 24);
+    assert!(size_of::<GraphData>() == 56);
+    assert!(std::mem::offset_of!(GraphData, graph_exec) == 48);
     assert!(size_of::<SubscriberParams>() == 40);
 };

@@ -9,7 +9,10 @@ use std::os::fd::AsFd;
 
 use rustix::fs::fstat;
 
-use super::{Lease, LeaseError, Report, ShimState, control_of, deadline, mono_ns, wake, write_wishes};
+use super::{
+    Finalized, HandOver, Lease, LeaseError, Report, ShimState, control_of, deadline, mono_ns, wake,
+    write_wishes,
+};
 use crate::layout::{CONTROL_MAGIC, Control, FORMAT_VERSION, GRANTED, PAGE_BYTES};
 use crate::map::Map;
 use crate::reader::{OpenError, check_seals};
@@ -103,10 +106,12 @@ impl AgentControl {
         swapped.map(|_seen| ())
     }
 
-    /// Asks the shim to hand CUPTI to another profiler (`true`), or to take it back.
-    pub fn set_yield(&self, yielding: bool) {
+    /// Asks the shim to let go of CUPTI, or takes that wish back. No lease is needed. `ending` are bits of
+    /// [`crate::layout::ending`] that hold from now on, besides those of the lease.
+    pub fn hand_over(&self, wish: HandOver, ending: u32) {
         let request = &self.control().request;
-        request.yield_request.store(yielding.into(), Ordering::Release);
+        request.ending.fetch_or(ending, Ordering::Relaxed);
+        request.hand_over.store(wish as u32, Ordering::Release);
         wake(&request.generation);
     }
 
@@ -128,6 +133,7 @@ impl AgentControl {
             generation: load(&report.generation),
             kinds: load(&report.kinds),
             armed: load(&report.armed),
+            finalized: Finalized::from_number(load(&report.finalized)),
             counters: core::array::from_fn(|index| {
                 report.counters.get(index).map_or(0, |counter: &AtomicU64| counter.load(Ordering::Relaxed))
             }),

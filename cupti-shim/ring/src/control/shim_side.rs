@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::SealFlags;
 use rustix::thread::futex;
 
-use super::{Lease, ShimState, Wish, control_of, deadline, wake, write_wishes};
+use super::{Finalized, HandOver, Lease, ShimState, Wish, control_of, deadline, wake, write_wishes};
 use crate::layout::{CONTROL_MAGIC, CONTROL_NAME, Control, Counter, FORMAT_VERSION, GRANTED, PAGE_BYTES};
 use crate::map::Map;
 
@@ -19,7 +19,8 @@ use crate::map::Map;
 #[derive(Debug)]
 pub struct ShimControl {
     map: Map,
-    fd: OwnedFd,
+    /// `None` once it was taken.
+    fd: Option<OwnedFd>,
 }
 
 impl ShimControl {
@@ -32,7 +33,7 @@ impl ShimControl {
     pub fn create_granted(ring_id: u64, lease: Option<&Lease>) -> io::Result<Self> {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         let (fd, map) = Map::create(CONTROL_NAME, PAGE_BYTES, seals)?;
-        let page = Self { map, fd };
+        let page = Self { map, fd: Some(fd) };
         let control = page.control();
         control.version.store(FORMAT_VERSION, Ordering::Relaxed);
         control.ring_id.store(ring_id, Ordering::Relaxed);
@@ -57,7 +58,8 @@ impl ShimControl {
                 request.flush_period_ms.load(Ordering::Relaxed).clamp(1, 60_000).into(),
             ),
             budget_ppm: request.budget_ppm.load(Ordering::Relaxed),
-            yielding: request.yield_request.load(Ordering::Relaxed) != 0,
+            hand_over: HandOver::from_number(request.hand_over.load(Ordering::Relaxed)),
+            ending: request.ending.load(Ordering::Relaxed),
         }
     }
 
@@ -106,6 +108,11 @@ impl ShimControl {
         report.function.store(function, Ordering::Relaxed);
     }
 
+    /// Tells the agent how the latest wish to finalise CUPTI ended.
+    pub fn finalized(&self, outcome: Finalized) {
+        self.control().report.finalized.store(outcome as u32, Ordering::Relaxed);
+    }
+
     /// Adds to a counter.
     #[inline]
     pub fn add(&self, counter: Counter, amount: u64) {
@@ -114,10 +121,15 @@ impl ShimControl {
         }
     }
 
-    /// The page's file, for announcing it to an agent and for tests.
+    /// The page's file, unless it was taken.
     #[must_use]
-    pub fn file(&self) -> &OwnedFd {
-        &self.fd
+    pub fn file(&self) -> Option<&OwnedFd> {
+        self.fd.as_ref()
+    }
+
+    /// Gives the page's file away; the mapping stays.
+    pub fn take_file(&mut self) -> Option<OwnedFd> {
+        self.fd.take()
     }
 
     /// Keeps the page out of children made by `fork`.

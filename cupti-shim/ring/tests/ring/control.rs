@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use gpu_agent_ring::control::{ShimState, mono_ns};
-use gpu_agent_ring::layout::{Counter, PAGE_BYTES, kinds};
+use gpu_agent_ring::control::{Finalized, HandOver, ShimState, mono_ns};
+use gpu_agent_ring::layout::{Counter, FORMAT_VERSION, PAGE_BYTES, ending, kinds};
 use gpu_agent_ring::{AgentControl, Lease, OpenError, ShimControl};
 
 use crate::forked::{Child, SharedWords};
@@ -15,12 +15,13 @@ pub(crate) const LEASE: Lease = Lease {
     flush_period: Duration::from_millis(20),
     budget_ppm: 10_000,
     duration: Duration::from_secs(5),
+    ending: 0,
 };
 
 #[test]
 fn wishes_arrive_at_the_shim() {
     let shim = ShimControl::create(3).unwrap();
-    let agent = AgentControl::open(shim.file(), 3, 99).unwrap();
+    let agent = AgentControl::open(shim.file().unwrap(), 3, 99).unwrap();
     let before = shim.wish();
     assert!(before.deadline_ns < mono_ns());
     agent.acquire(&LEASE).unwrap();
@@ -29,16 +30,21 @@ fn wishes_arrive_at_the_shim() {
     assert_eq!(wish.generation, agent.generation());
     assert!(wish.deadline_ns > mono_ns() + 4_000_000_000);
     assert!(wish.deadline_ns <= mono_ns() + 5_000_000_001);
-    assert_eq!((wish.kinds, wish.budget_ppm, wish.yielding), (LEASE.kinds, 10_000, false));
+    assert_eq!((wish.kinds, wish.budget_ppm, wish.ending), (LEASE.kinds, 10_000, 0));
     assert_eq!(wish.flush_period, Duration::from_millis(20));
-    agent.set_yield(true);
-    assert!(shim.wish().yielding);
+    assert_eq!(wish.hand_over, HandOver::None);
+    for hand_over in [HandOver::Yield, HandOver::Detach, HandOver::DetachAndFinalize, HandOver::None] {
+        agent.hand_over(hand_over, 0);
+        assert_eq!(shim.wish().hand_over, hand_over);
+    }
+    agent.hand_over(HandOver::Detach, ending::CLOSE_FILES);
+    assert_eq!(shim.wish().ending, ending::CLOSE_FILES);
 }
 
 #[test]
 fn a_flush_period_out_of_range_is_clamped() {
     let shim = ShimControl::create(3).unwrap();
-    let agent = AgentControl::open(shim.file(), 3, 99).unwrap();
+    let agent = AgentControl::open(shim.file().unwrap(), 3, 99).unwrap();
     for (asked, got) in [
         (Duration::ZERO, Duration::from_millis(1)),
         (Duration::MAX, Duration::from_secs(60)),
@@ -52,17 +58,19 @@ fn a_flush_period_out_of_range_is_clamped() {
 #[test]
 fn state_faults_and_counters_arrive_at_the_agent() {
     let shim = ShimControl::create(3).unwrap();
-    let agent = AgentControl::open(shim.file(), 3, 99).unwrap();
+    let agent = AgentControl::open(shim.file().unwrap(), 3, 99).unwrap();
     assert_eq!(agent.report().state, Some(ShimState::Dormant));
     shim.report(ShimState::Armed, 4, kinds::KERNEL);
     shim.report(ShimState::Armed, 5, kinds::KERNEL | kinds::API);
     shim.fault(-39, 12);
+    shim.finalized(Finalized::NoCall);
     shim.add(Counter::Seen, 10);
     shim.add(Counter::Seen, 5);
     shim.add(Counter::Metadata, 1);
     let report = agent.report();
     assert_eq!((report.state, report.generation, report.kinds), (Some(ShimState::Armed), 5, 0x11));
     assert_eq!((report.armed, report.status, report.function), (1, -39, 12));
+    assert_eq!(report.finalized, Finalized::NoCall);
     assert_eq!((report.counter(Counter::Seen), report.counter(Counter::Metadata)), (15, 1));
     shim.report(ShimState::Dormant, 6, 0);
     shim.report(ShimState::Armed, 7, 1);
@@ -72,14 +80,14 @@ fn state_faults_and_counters_arrive_at_the_agent() {
 #[test]
 fn every_state_has_a_number_and_no_other_number_has_a_state() {
     let states: Vec<ShimState> = (0..100).filter_map(ShimState::from_number).collect();
-    assert_eq!(states.len(), 7);
+    assert_eq!(states.len(), 8);
     assert!(states.iter().enumerate().all(|(index, &state)| state as usize == index + 1));
 }
 
 #[test]
 fn an_agent_in_another_process_wakes_the_shim() {
     let shim = ShimControl::create(3).unwrap();
-    let agent = AgentControl::open(shim.file(), 3, 99).unwrap();
+    let agent = AgentControl::open(shim.file().unwrap(), 3, 99).unwrap();
     let words = SharedWords::new();
     let generation = shim.wish().generation;
     let child = Child::spawn(|| {
@@ -112,7 +120,10 @@ fn a_wait_for_what_has_happened_already_returns_at_once() {
 #[test]
 fn pages_that_are_none_are_refused() {
     let shim = ShimControl::create(3).unwrap();
-    assert!(matches!(AgentControl::open(shim.file(), 4, 1), Err(OpenError::Header { value: 3, .. })));
+    assert!(matches!(
+        AgentControl::open(shim.file().unwrap(), 4, 1),
+        Err(OpenError::Header { value: 3, .. })
+    ));
     let mut page = vec![0; PAGE_BYTES];
     page[..8].copy_from_slice(b"GPUACTRL");
     let unsealed = sealed(&page, rustix::fs::SealFlags::empty());
@@ -122,7 +133,7 @@ fn pages_that_are_none_are_refused() {
         Err(OpenError::Size { bytes: 4000 })
     ));
     assert!(matches!(AgentControl::open(sealed(&page, SEALS), 0, 1), Err(OpenError::Version { found: 0 })));
-    page[8] = 1;
+    page[8] = FORMAT_VERSION as u8;
     assert!(AgentControl::open(sealed(&page, SEALS), 0, 1).is_ok());
     page[0] = b'X';
     assert!(matches!(AgentControl::open(sealed(&page, SEALS), 0, 1), Err(OpenError::Magic { .. })));
@@ -134,7 +145,7 @@ fn both_sides_read_a_page_of_garbage_without_harm() {
     for _ in 0..2_000 {
         let mut page: Vec<u8> = (0..PAGE_BYTES / 8).flat_map(|_| random(&mut state).to_le_bytes()).collect();
         page[..8].copy_from_slice(b"GPUACTRL");
-        page[8..12].copy_from_slice(&1u32.to_le_bytes());
+        page[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         page[16..24].copy_from_slice(&3u64.to_le_bytes());
         let agent = AgentControl::open(sealed(&page, SEALS), 3, 1).unwrap();
         let report = agent.report();

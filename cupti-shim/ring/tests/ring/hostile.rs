@@ -144,7 +144,7 @@ fn a_head_that_goes_backwards_is_nothing_new() {
 fn a_child_does_not_inherit_a_ring_that_asked_for_it() {
     let writer = Writer::create(SMALL, gpu_agent_ring::writer::Identity::default()).unwrap();
     writer.dont_fork().unwrap();
-    let map = Map::open(writer.file(), PAGE_BYTES, false).unwrap();
+    let map = Map::open(writer.file().unwrap(), PAGE_BYTES, false).unwrap();
     assert!(map.load(0, Ordering::Relaxed).is_some());
     let words = SharedWords::new();
     let child = Child::spawn(|| {

@@ -8,7 +8,7 @@ use gpu_agent_ring::{Geometry, Reader, Writer};
 
 fn ring(names_bytes: u32) -> (Writer, Reader) {
     let writer = Writer::create(Geometry { slots: 2, names_bytes }, Identity::default()).unwrap();
-    let reader = Reader::open(writer.file()).unwrap();
+    let reader = Reader::open(writer.file().unwrap()).unwrap();
     (writer, reader)
 }
 

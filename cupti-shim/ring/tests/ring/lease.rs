@@ -12,8 +12,8 @@ use crate::forked::{Child, SharedWords};
 
 fn page() -> (ShimControl, AgentControl, AgentControl) {
     let shim = ShimControl::create(1).unwrap();
-    let first = AgentControl::open(shim.file(), 1, 11).unwrap();
-    let second = AgentControl::open(shim.file(), 1, 22).unwrap();
+    let first = AgentControl::open(shim.file().unwrap(), 1, 11).unwrap();
+    let second = AgentControl::open(shim.file().unwrap(), 1, 22).unwrap();
     (shim, first, second)
 }
 
@@ -80,7 +80,7 @@ fn a_late_renewal_wakes_a_shim_that_went_dormant() {
 #[test]
 fn a_lease_that_the_shim_granted_itself_goes_to_the_first_agent_that_comes() {
     let shim = ShimControl::create_granted(1, Some(&LEASE)).unwrap();
-    let [first, second] = [11, 22].map(|pid| AgentControl::open(shim.file(), 1, pid).unwrap());
+    let [first, second] = [11, 22].map(|pid| AgentControl::open(shim.file().unwrap(), 1, pid).unwrap());
     assert!(shim.wish().deadline_ns > mono_ns());
     assert_eq!(shim.wish().kinds, LEASE.kinds);
     first.acquire(&LEASE).unwrap();
@@ -127,7 +127,7 @@ fn of_two_agents_that_race_exactly_one_gets_the_lease() {
         0
     };
     let children = [Child::spawn(|| racer(&first)), Child::spawn(|| racer(&second))];
-    let third = AgentControl::open(shim.file(), 1, 33).unwrap();
+    let third = AgentControl::open(shim.file().unwrap(), 1, 33).unwrap();
     for round in 1..=ROUNDS {
         // The state that they find: ended, or granted. Nobody else looks at the page between two rounds.
         shim.grant(&short(if round % 2 == 0 { Duration::ZERO } else { LEASE.duration }));

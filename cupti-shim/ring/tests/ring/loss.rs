@@ -18,7 +18,7 @@ fn payload(number: u64) -> Payload {
 
 fn ring(slots: u32) -> (Writer, Reader) {
     let writer = Writer::create(Geometry { slots, names_bytes: 4096 }, Identity::default()).unwrap();
-    let reader = Reader::open(writer.file()).unwrap();
+    let reader = Reader::open(writer.file().unwrap()).unwrap();
     (writer, reader)
 }
 
@@ -129,7 +129,7 @@ fn a_writer_killed_anywhere_leaves_an_exact_account_of_what_it_published() {
         assert_eq!(reader.position(), reader.head());
         assert_eq!(read + lost, reader.head(), "seed {seed}");
         // Of the last 16 records, only the one whose slot was being overwritten may be missing.
-        let mut late = Reader::open(writer.file()).unwrap();
+        let mut late = Reader::open(writer.file().unwrap()).unwrap();
         let progress = late.poll(u64::MAX, |_, _| {});
         assert!(progress.read + 1 >= 16.min(progress.read + progress.lost), "{progress:?}");
     }

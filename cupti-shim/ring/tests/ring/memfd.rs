@@ -33,7 +33,7 @@ pub(crate) fn image(geometry: Geometry, records: u64) -> Vec<u8> {
     for number in 0..records {
         writer.push_payload(&[number; 11]);
     }
-    let file = File::from(writer.file().try_clone().unwrap());
+    let file = File::from(writer.file().unwrap().try_clone().unwrap());
     let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes

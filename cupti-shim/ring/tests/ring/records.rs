@@ -13,7 +13,7 @@ type Through = fn(&Payload) -> Payload;
 fn through_a_ring<T: Record>(payload: &Payload) -> Payload {
     let record = T::from_payload(payload).unwrap();
     let mut writer = Writer::create(Geometry { slots: 2, names_bytes: 4096 }, Identity::default()).unwrap();
-    let mut reader = Reader::open(writer.file()).unwrap();
+    let mut reader = Reader::open(writer.file().unwrap()).unwrap();
     writer.push(&record);
     let mut seen = Vec::new();
     let progress = reader.poll(10, |number, payload| seen.push((number, *payload)));

@@ -34,6 +34,7 @@ const THREAD_ID_SYSTEM: u32 = 1;
 pub(crate) struct Attributes {
     values: Mutex<[(u32, usize, u64); KNOWN.len()]>,
     per_thread: AtomicBool,
+    per_thread_default: bool,
     system_thread_ids: AtomicBool,
 }
 
@@ -42,14 +43,24 @@ impl Attributes {
         let attributes = Self {
             values: Mutex::new(KNOWN),
             per_thread: AtomicBool::new(buffers_per_thread),
+            per_thread_default: buffers_per_thread,
             system_thread_ids: AtomicBool::new(false),
         };
-        for (attribute, _, value) in hold(&attributes.values).iter_mut() {
+        attributes.reset();
+        attributes
+    }
+
+    /// Everything as it was before the client set anything.
+    pub(crate) fn reset(&self) {
+        let mut values = hold(&self.values);
+        *values = KNOWN;
+        for (attribute, _, value) in values.iter_mut() {
             if *attribute == PER_THREAD_BUFFER {
-                *value = u64::from(buffers_per_thread);
+                *value = u64::from(self.per_thread_default);
             }
         }
-        attributes
+        self.per_thread.store(self.per_thread_default, Ordering::Relaxed);
+        self.system_thread_ids.store(false, Ordering::Relaxed);
     }
 
     /// Whether each thread fills its own buffer.

@@ -1,7 +1,7 @@
-//! Contexts and streams: from the driver's handles to CUPTI's ids.
+//! Contexts, streams and executable graphs: from the driver's handles to CUPTI's ids.
 //!
 //! Enters: what the driver announces while anything is enabled. Leaves: ids of live objects. Refuses: handles that were
-//! not announced; contexts and streams made while CUPTI was off stay unknown.
+//! not announced; what was made while CUPTI was off stays unknown.
 
 use crate::locks::hold;
 use core::ffi::c_void;
@@ -25,20 +25,49 @@ pub(crate) struct Object {
 pub(crate) struct Handles {
     contexts: Mutex<HashMap<usize, Object>>,
     streams: Mutex<HashMap<usize, Object>>,
+    graphs: Mutex<HashMap<usize, u32>>,
 }
 
 impl Handles {
-    /// Takes note of what came or went.
-    pub(crate) fn note(&self, event: &Resource) {
+    /// Takes note of what came.
+    pub(crate) fn came(&self, event: &Resource) {
         let object =
             Object { context_id: event.context_id, device_id: event.device_id, stream_id: event.object_id };
         match event.event {
-            resource::CONTEXT_CREATED => hold(&self.contexts).insert(event.context.addr(), object),
-            resource::CONTEXT_DESTROYED => hold(&self.contexts).remove(&event.context.addr()),
-            resource::STREAM_CREATED => hold(&self.streams).insert(event.object.addr(), object),
-            resource::STREAM_DESTROYED => hold(&self.streams).remove(&event.object.addr()),
-            _ => None,
-        };
+            resource::CONTEXT_CREATED => {
+                hold(&self.contexts).insert(event.context.addr(), object);
+            }
+            resource::STREAM_CREATED => {
+                hold(&self.streams).insert(event.object.addr(), object);
+            }
+            resource::GRAPH_INSTANTIATED => {
+                hold(&self.graphs).insert(event.object.addr(), event.object_id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes note of what went. Executable graphs are not announced then; their handles are never given out again.
+    pub(crate) fn went(&self, event: &Resource) {
+        match event.event {
+            resource::CONTEXT_DESTROYED => {
+                hold(&self.contexts).remove(&event.context.addr());
+            }
+            resource::STREAM_DESTROYED => {
+                hold(&self.streams).remove(&event.object.addr());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether any executable graph was announced.
+    pub(crate) fn has_graphs(&self) -> bool {
+        !hold(&self.graphs).is_empty()
+    }
+
+    /// The id of the executable graph of this handle.
+    pub(crate) fn graph(&self, handle: *mut c_void) -> Option<u32> {
+        hold(&self.graphs).get(&handle.addr()).copied()
     }
 
     /// The context of this handle.

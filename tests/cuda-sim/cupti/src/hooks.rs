@@ -34,8 +34,10 @@ fn api_exit(subscriber: &Subscriber, call: &ApiCall) {
     let mut shared = thread::end_call(call.domain, call.correlation_id);
     let name = callback_names::name(call.domain, call.cbid);
     callback_data::exit(call, name, &mut shared, |data| {
-        // SAFETY: `data` points to a CUpti_CallbackData, as both API domains pass.
-        unsafe { subscriber.call(call.domain, call.cbid, data) }
+        thread::in_exit_callback(|| {
+            // SAFETY: `data` points to a CUpti_CallbackData, as both API domains pass.
+            unsafe { subscriber.call(call.domain, call.cbid, data) }
+        });
     });
 }
 
@@ -68,6 +70,8 @@ unsafe extern "C" fn enqueued(work: *const Activity) {
 unsafe extern "C" fn resource(event: *const Resource) {
     // SAFETY: the driver passes a valid pointer or NULL.
     let (Some(session), Some(event)) = (Session::existing(), unsafe { event.as_ref() }) else { return };
+    // First what comes: the client may ask for its id. Last what goes, for the same reason.
+    session.handles.came(event);
     if let Some(subscriber) = session.subscription.current() {
         callback_data::resource(event, |cbid, data| {
             // SAFETY: `data` points to a CUpti_ResourceData, as the resource domain passes.
@@ -75,4 +79,5 @@ unsafe extern "C" fn resource(event: *const Resource) {
         });
     }
     session.resource_changed(event);
+    session.handles.went(event);
 }

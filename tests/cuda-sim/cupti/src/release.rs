@@ -88,6 +88,11 @@ impl Release {
         self.api_version >= 24
     }
 
+    /// Whether `cuptiFinalize` leaves a process with graphs alive: from 12.6 on.
+    pub(crate) fn survives_finalize_with_graphs(&self) -> bool {
+        self.api_version >= 24
+    }
+
     /// Default of `CUPTI_ACTIVITY_ATTR_PER_THREAD_ACTIVITY_BUFFER`: 0 in 12.3 to 12.9, 1 from 13.0 on.
     pub(crate) fn buffers_per_thread(&self) -> bool {
         self.api_version >= 130_000

@@ -155,11 +155,25 @@ impl Session {
         Caller { process: self.process, thread }
     }
 
-    /// `cuptiFinalize`: everything off, buffers that were not flushed forgotten, no thread left.
+    /// `cuptiFinalize`. With the driver attached, it ends the process where the real library may crash it.
     pub(crate) fn finalize(&'static self) -> Status {
         if thread::is_in_buffer_callback() {
             return Status::INVALID_OPERATION;
         }
+        if self.driver().is_some() && !thread::is_in_exit_callback() {
+            die(
+                "cuptiFinalize outside a callback at the exit of an API call: the real one races with the program's calls",
+            );
+        }
+        if self.handles.has_graphs() && !self.identity.release.survives_finalize_with_graphs() {
+            die("cuptiFinalize before CUPTI 12.6 with CUDA graphs: the real one crashes");
+        }
+        self.forget_everything();
+        Status::SUCCESS
+    }
+
+    /// Everything off and as at the beginning, buffers that were not flushed forgotten, no thread left.
+    fn forget_everything(&'static self) {
         self.enablement.clear();
         self.subscription.clear();
         self.update_wanted();
@@ -168,7 +182,7 @@ impl Session {
         self.in_flight.clear();
         self.queues.forget_all();
         self.clock.set_callback(None);
-        Status::SUCCESS
+        self.attributes.reset();
     }
 }
 
@@ -177,7 +191,7 @@ impl Session {
 /// For tests of this library. The session before it is left behind, its thread ended.
 pub fn begin_session(config: &Config, driver: &'static Driver) {
     if let Some(before) = Session::existing() {
-        before.finalize();
+        before.forget_everything();
     }
     watch_forks();
     let session = Session::new(config);

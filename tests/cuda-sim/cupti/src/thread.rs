@@ -1,4 +1,4 @@
-//! What CUPTI keeps for each thread: its queue, its ids, its external correlation ids, whether it is in a callback.
+//! What CUPTI keeps for each thread: its queue, its ids, its external correlation ids, which callback it is in.
 //!
 //! Enters: calls on that thread. Leaves: values for that thread. Refuses: nothing; during thread exit, when
 //! thread-local storage is gone, the process-wide queue and fresh ids are used.
@@ -24,6 +24,7 @@ struct Local {
     queue: Cell<Option<&'static Queue>>,
     tid: Cell<u32>,
     in_buffer_callback: Cell<bool>,
+    in_exit_callback: Cell<bool>,
     external: RefCell<[Vec<u64>; EXTERNAL_KINDS]>,
     calls: RefCell<Vec<CallData>>,
 }
@@ -47,6 +48,7 @@ thread_local! {
             queue: Cell::new(None),
             tid: Cell::new(0),
             in_buffer_callback: Cell::new(false),
+            in_exit_callback: Cell::new(false),
             external: RefCell::new([const { Vec::new() }; EXTERNAL_KINDS]),
             calls: RefCell::new(Vec::new()),
         }
@@ -108,6 +110,19 @@ pub(crate) fn in_buffer_callback<T>(callback: impl FnOnce() -> T) -> T {
 /// Whether this thread is inside a client's buffer callback.
 pub(crate) fn is_in_buffer_callback() -> bool {
     LOCAL.try_with(|local| local.in_buffer_callback.get()).unwrap_or(false)
+}
+
+/// Runs a subscriber's callback at the exit of an API call, remembering that this thread is in one.
+pub(crate) fn in_exit_callback(callback: impl FnOnce()) {
+    let before = LOCAL.try_with(|local| local.in_exit_callback.replace(true)).unwrap_or(false);
+    callback();
+    // Without thread-local storage there is nothing to restore.
+    let _restored = LOCAL.try_with(|local| local.in_exit_callback.set(before));
+}
+
+/// Whether this thread is inside a subscriber's callback at the exit of an API call.
+pub(crate) fn is_in_exit_callback() -> bool {
+    LOCAL.try_with(|local| local.in_exit_callback.get()).unwrap_or(false)
 }
 
 /// Pushes an external correlation id.

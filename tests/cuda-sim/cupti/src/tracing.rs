@@ -120,7 +120,6 @@ impl Session {
 
     /// A context, stream or graph came or went.
     pub(crate) fn resource_changed(&'static self, event: &Resource) {
-        self.handles.note(event);
         match event.event {
             resource::CONTEXT_CREATED if self.enablement.is_enabled(kind::CONTEXT) => {
                 let context = ContextInfo {

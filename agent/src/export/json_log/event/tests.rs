@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::classes::KernelName;
 use crate::event::{
-    ContextId, CorrelationId, Direction, FieldValue, GraphId, GraphNodeId, MemoryKind, Op, OpClass, OpEnd,
-    Pid, ProbeInfo, StreamId, Tensor, ThreadId,
+    ContextId, CorrelationId, Direction, FieldValue, GraphId, GraphMade, GraphNodeId, MemoryKind, Op,
+    OpClass, OpEnd, Pid, ProbeInfo, StreamId, Tensor, ThreadId,
 };
 use crate::export::DeviceInfo;
 
@@ -67,6 +67,7 @@ const PLACE: Place = Place {
     stream: StreamId(7),
     graph: GraphId(0),
     graph_node: GraphNodeId(0),
+    graph_made: GraphMade::Attached,
 };
 
 fn kernel(name: u32) -> Event {

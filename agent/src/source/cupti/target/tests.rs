@@ -35,8 +35,8 @@ impl Shim {
     fn opened(&self) -> Opened {
         Opened::new(
             Process::look_up(Pid(std::process::id())).unwrap(),
-            Reader::open(self.writer.file().as_fd()).unwrap(),
-            AgentControl::open(self.control.file().as_fd(), RING_ID, 1).unwrap(),
+            Reader::open(self.writer.file().unwrap().as_fd()).unwrap(),
+            AgentControl::open(self.control.file().unwrap().as_fd(), RING_ID, 1).unwrap(),
         )
     }
 

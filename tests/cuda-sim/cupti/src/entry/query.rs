@@ -134,6 +134,19 @@ pub unsafe extern "C" fn cuptiGetStreamIdEx(
     })
 }
 
+/// The id of an executable graph.
+///
+/// # Safety
+/// `id` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuptiGetGraphExecId(graph: *mut c_void, id: *mut u32) -> Status {
+    enter("cuptiGetGraphExecId", Needs::Driver, |session| match session.handles.graph(graph) {
+        // SAFETY: by this function's contract.
+        Some(found) => unsafe { write(id, found) },
+        None => Status::INVALID_PARAMETER,
+    })
+}
+
 fn find_stream(session: &Session, context: *mut c_void, stream: *mut c_void) -> Option<Object> {
     if stream.is_null() {
         return session.handles.context(context);

@@ -1,15 +1,17 @@
 //! The callback API: one subscriber, entry and exit of calls, resources.
 
-use crate::mock::{announce, enter_api, exit_api, session, wanted_bits};
+use crate::mock::{
+    announce, enter_api, exit_api, finalize_at_exit, session, subscribe_to_finalize, wanted_bits,
+};
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::null_mut;
 use cuda_sim_abi::{domain, resource, wanted};
 use cuda_sim_cupti::Subscriber;
 use cuda_sim_cupti::entry::callback::{
-    SubscriberParams, cuptiEnableAllDomains, cuptiEnableCallback, cuptiEnableDomain, cuptiFinalize,
-    cuptiGetCallbackState, cuptiSubscribe, cuptiSubscribe_v2, cuptiUnsubscribe,
+    SubscriberParams, cuptiEnableAllDomains, cuptiEnableCallback, cuptiEnableDomain, cuptiGetCallbackState,
+    cuptiSubscribe, cuptiSubscribe_v2, cuptiUnsubscribe,
 };
-use cuda_sim_cupti::entry::query::{cuptiGetContextId, cuptiGetStreamId};
+use cuda_sim_cupti::entry::query::{cuptiGetContextId, cuptiGetGraphExecId, cuptiGetStreamId};
 use cuda_sim_cupti::status::Status;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -148,8 +150,12 @@ fn a_second_subscriber_is_refused_until_the_first_leaves() {
     assert_eq!(subscribe().0, Status::MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED);
     assert_eq!(cuptiUnsubscribe(first), Status::SUCCESS);
     assert_eq!(cuptiUnsubscribe(first), Status::INVALID_PARAMETER, "the handle is dead");
-    assert_eq!(subscribe().0, Status::SUCCESS);
-    assert_eq!(cuptiFinalize(), Status::SUCCESS);
+    let (status, second) = subscribe();
+    assert_eq!(status, Status::SUCCESS);
+    assert_eq!(cuptiUnsubscribe(second), Status::SUCCESS);
+    subscribe_to_finalize();
+    assert_eq!(finalize_at_exit(), Status::SUCCESS);
+    assert_eq!(wanted_bits(), 0, "the subscription went with it");
     assert_eq!(subscribe().0, Status::SUCCESS);
 }
 
@@ -209,6 +215,9 @@ fn resources_are_announced_and_their_handles_get_ids() {
         assert_eq!(id, 13);
         assert_eq!(cuptiGetStreamId(at(0x100), null_mut(), &raw mut id), Status::SUCCESS);
         assert_eq!(id, 7);
+        assert_eq!(cuptiGetGraphExecId(at(0x300), &raw mut id), Status::SUCCESS);
+        assert_eq!(id, 1);
+        assert_eq!(cuptiGetGraphExecId(at(0x999), &raw mut id), Status::INVALID_PARAMETER);
         assert_eq!(cuptiGetStreamId(null_mut(), at(0x999), &raw mut id), Status::INVALID_STREAM);
         announce(resource::CONTEXT_DESTROYED, 7, 0x100, 0);
         assert_eq!(cuptiGetContextId(at(0x100), &raw mut id), Status::INVALID_CONTEXT);

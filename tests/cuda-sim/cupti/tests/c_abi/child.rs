@@ -2,8 +2,9 @@
 
 use crate::client::{BUFFER_BYTES, completed, flushed, listen, requested};
 use crate::correlations;
-use crate::mock::{run_kernels, session};
+use crate::mock::{announce, finalize_at_exit, run_kernels, session, subscribe_to_finalize};
 use core::sync::atomic::Ordering;
+use cuda_sim_abi::resource;
 use cuda_sim_cupti::entry::activity::{
     cuptiActivityEnable, cuptiActivityFlushAll, cuptiActivityGetNumDroppedRecords,
     cuptiActivityRegisterCallbacks,
@@ -96,6 +97,33 @@ fn a_buffer_that_is_not_aligned_aborts() {
         return;
     }
     assert_aborted(&child("a_buffer_that_is_not_aligned_aborts", ""), "not aligned to 8 bytes");
+}
+
+#[test]
+fn finalizing_outside_the_exit_of_a_call_aborts() {
+    if is_child("finalizing_outside_the_exit_of_a_call_aborts") {
+        let _turn = session("");
+        cuptiFinalize();
+        return;
+    }
+    let output = child("finalizing_outside_the_exit_of_a_call_aborts", "");
+    assert_aborted(&output, "outside a callback at the exit of an API call");
+}
+
+#[test]
+fn finalizing_before_12_6_with_graphs_aborts() {
+    if is_child("finalizing_before_12_6_with_graphs_aborts") {
+        let _turn = session("cupti_version=23");
+        subscribe_to_finalize();
+        listen(4096, &[kind::CONCURRENT_KERNEL]);
+        announce(resource::GRAPH_INSTANTIATED, 1, 0x100, 0x300);
+        finalize_at_exit();
+        return;
+    }
+    assert_aborted(
+        &child("finalizing_before_12_6_with_graphs_aborts", ""),
+        "before CUPTI 12.6 with CUDA graphs",
+    );
 }
 
 #[test]

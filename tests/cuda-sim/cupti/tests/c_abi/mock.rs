@@ -5,16 +5,20 @@
 
 use core::ffi::{c_char, c_void};
 use core::ptr::{null, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use cuda_sim_abi::config::Config;
 use cuda_sim_abi::{
-    ABI_VERSION, Activity, ApiCall, ContextInfo, DeviceInfo, Driver, Hooks, Resource, activity, wanted,
+    ABI_VERSION, Activity, ApiCall, ContextInfo, DeviceInfo, Driver, Hooks, Resource, activity, domain,
+    wanted,
 };
+use cuda_sim_cupti::entry::callback::{cuptiEnableDomain, cuptiFinalize, cuptiSubscribe};
+use cuda_sim_cupti::status::Status;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static HOOKS: AtomicPtr<Hooks> = AtomicPtr::new(null_mut());
 static SEQUENCE: AtomicU64 = AtomicU64::new(1);
 static TURN: Mutex<()> = Mutex::new(());
+static FINALIZED: AtomicU32 = AtomicU32::new(0);
 
 /// Name of the mock kernel.
 pub(crate) const KERNEL_NAME: &core::ffi::CStr = c"paged_attention_v1_f16";
@@ -208,6 +212,29 @@ pub(crate) fn exit_api(domain: u32, cbid: u32, correlation_id: u32, status: i32)
         unsafe { (hooks().api)(&raw const call) };
     }
     call
+}
+
+/// Subscribes with a callback that calls `cuptiFinalize` at the exit of a call, where it may be called.
+pub(crate) fn subscribe_to_finalize() {
+    unsafe extern "C" fn at_exit(_userdata: *mut c_void, _domain: u32, _cbid: u32, data: *const c_void) {
+        // SAFETY: API domains pass a CUpti_CallbackData, which begins with the site; 1 is the exit.
+        if unsafe { data.cast::<u32>().read() } == 1 {
+            FINALIZED.store(cuptiFinalize().0, Ordering::SeqCst);
+        }
+    }
+    let mut handle = null_mut();
+    // SAFETY: `handle` is valid for a write, the callback as long as the process.
+    let status = unsafe { cuptiSubscribe(&raw mut handle, Some(at_exit), null_mut()) };
+    assert_eq!(status, Status::SUCCESS);
+    assert_eq!(cuptiEnableDomain(1, handle, domain::DRIVER), Status::SUCCESS);
+}
+
+/// A call that ends after [`subscribe_to_finalize`]; what `cuptiFinalize` answered in it.
+pub(crate) fn finalize_at_exit() -> Status {
+    FINALIZED.store(u32::MAX, Ordering::SeqCst);
+    enter_api(domain::DRIVER, 307, u32::MAX);
+    exit_api(domain::DRIVER, 307, u32::MAX, 0);
+    Status(FINALIZED.load(Ordering::SeqCst))
 }
 
 /// Announces a resource.

@@ -2,10 +2,11 @@
 
 use crate::client::{flushed, listen, returned};
 use crate::correlations;
-use crate::mock::{end, enqueue, run_kernels, session, wanted_bits, work};
+use crate::mock::{
+    end, enqueue, finalize_at_exit, run_kernels, session, subscribe_to_finalize, wanted_bits, work,
+};
 use cuda_sim_abi::activity;
 use cuda_sim_cupti::entry::activity::{cuptiActivityEnable, cuptiActivityFlushAll};
-use cuda_sim_cupti::entry::callback::cuptiFinalize;
 use cuda_sim_cupti::kind;
 use cuda_sim_cupti::status::Status;
 use std::time::{Duration, Instant};
@@ -28,11 +29,12 @@ fn assert_worker_threads(expected: usize) {
 #[test]
 fn finalize_ends_everything_and_a_new_beginning_works() {
     let _turn = session("");
+    subscribe_to_finalize();
     listen(4096, &[kind::CONCURRENT_KERNEL, kind::GRAPH_TRACE, kind::DRIVER]);
     let in_flight = work(activity::KERNEL, 1);
     enqueue(&in_flight);
     assert_worker_threads(1);
-    assert_eq!(cuptiFinalize(), Status::SUCCESS);
+    assert_eq!(finalize_at_exit(), Status::SUCCESS);
     assert_eq!(wanted_bits(), 0);
     assert_worker_threads(0);
     end(&in_flight);
