@@ -1,7 +1,7 @@
 //! One process: what CUDA it has, whether the shim is or can be in it, and what will not be visible.
 //!
 //! Enters: a pid. Leaves: lines. Refuses: to stop it, to open its devices, to read its arguments; of its environment only the
-//! variables of `Environment` are looked at.
+//! variables that CUDA, NVTX and CUPTI go by are looked at.
 
 use std::path::PathBuf;
 

@@ -19,7 +19,7 @@ pub(crate) fn library(folder: &Path) -> PathBuf {
     let mut compile = Command::new(compiler);
     compile.args(["-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-pthread", "-o"]).arg(&library);
     compile.arg(programs::repository().join("tests/tests/cudarc_examples/calls.c"));
-    successful(compile.output().unwrap());
+    let _ = successful(compile.output().unwrap());
     library
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn count(built: &Built, example: &Example, library: &Path, folder: &P
     let calls = folder.join(example.name);
     let mut command = built.start(example, "").command(&built.program(example.name));
     command.current_dir(built.folder()).env("LD_AUDIT", library).env("CUDA_CALLS", &calls);
-    successful(command.output().unwrap());
+    let _ = successful(command.output().unwrap());
     // No call, no file.
     counted(&std::fs::read_to_string(calls).unwrap_or_default())
 }
