@@ -1,7 +1,7 @@
 //! From the command `gpu-agent attach --pid` to the first kernel of a process that was started without us.
 //!
 //! Enters: nothing. Leaves: how long it took, and its parts: the agent's start, the loading of the shim, its arming, the first
-//! flush. Refuses: a real device.
+//! flush; for how long a thread of the process was stopped. Refuses: a real device.
 //!
 //! Each round is a fresh process, a C program on the simulated device that launches a kernel each millisecond, and a fresh
 //! agent whose JSON log is read as it is written.
@@ -18,6 +18,7 @@ use gpu_agent_tests::programs;
 
 const ROUNDS: usize = 15;
 const BAR: Duration = Duration::from_secs(1);
+const STOP_BAR: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(60);
 const SIMULATOR: &str = "compute=model,clock=virtual,kernel_us=2,quiet=on";
 
@@ -32,6 +33,13 @@ fn main() {
         let (Some(middle), Some(worst)) = (rounds.get(ROUNDS / 2), rounds.last()) else { return };
         let verdict = if worst.whole() <= BAR { "met" } else { "MISSED" };
         println!("{name}: median {middle}\n    worst {worst} (bar {BAR:?}: {verdict})");
+        let mut stops: Vec<Duration> = rounds.iter().map(|round| round.stopped).collect();
+        stops.sort_unstable();
+        let (Some(middle), Some(worst)) = (stops.get(ROUNDS / 2), stops.last()) else { return };
+        let verdict = if *worst <= STOP_BAR { "met" } else { "MISSED" };
+        println!(
+            "    a thread was stopped for: median {middle:?}, worst {worst:?} (bar {STOP_BAR:?}: {verdict})"
+        );
     }
 }
 
@@ -42,6 +50,8 @@ struct Parts {
     loaded: Duration,
     armed: Duration,
     recorded: Duration,
+    /// Not a moment: for how long a thread of the process was stopped.
+    stopped: Duration,
 }
 
 impl Parts {
@@ -53,7 +63,7 @@ impl Parts {
 impl std::fmt::Display for Parts {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = |from: Duration, to: Duration| to.saturating_sub(from).as_millis();
-        let Self { began, loaded, armed, recorded } = *self;
+        let Self { began, loaded, armed, recorded, .. } = *self;
         write!(
             formatter,
             "{} ms: start {}, loading {}, arming {}, first record {}",
@@ -108,13 +118,18 @@ fn attach(pid: u32, arguments: &[&str]) -> Parts {
     let said = lines(agent.stderr.take().unwrap());
     let log = lines(agent.stdout.take().unwrap());
     let (line, loaded) = await_line(&said, "loaded the shim");
-    let took = line.rsplit_once("total_ms=").unwrap().1.trim().parse().unwrap();
+    let field = |name: &str| {
+        let value = line.split_once(name).unwrap().1.split_whitespace().next().unwrap();
+        value.parse::<u64>().unwrap()
+    };
+    let took = Duration::from_millis(field("total_ms="));
+    let stopped = Duration::from_micros(field("stopped_us="));
     let (_, armed) = await_line(&said, "state=armed");
     let (_, recorded) = await_line(&log, "\"attached_late\"");
     agent.kill().unwrap();
     agent.wait().unwrap();
     let [loaded, armed, recorded] = [loaded, armed, recorded].map(|moment| moment - started);
-    Parts { began: loaded.saturating_sub(Duration::from_millis(took)), loaded, armed, recorded }
+    Parts { began: loaded.saturating_sub(took), loaded, armed, recorded, stopped }
 }
 
 /// Lines of a stream, each with the moment at which it came.

@@ -73,6 +73,41 @@ fn one_of_cudarcs_examples_is_measured_while_attached_and_runs_on_afterwards() {
     program.end();
 }
 
+/// A folder with these libraries of the simulated device.
+fn libraries(names: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        std::fs::copy(programs::simulator().join(name), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_process_without_a_libcupti_gets_the_agents_own() {
+    let cuda = libraries(&["libcuda.so.1", "libcudart.so.12"]);
+    let carried = libraries(&["libcupti.so.12"]);
+    let mut command = Bare::c().command(SIMULATOR);
+    // The runtime tells which CUDA it is.
+    command.env("LD_LIBRARY_PATH", cuda.path()).env("LD_PRELOAD", cuda.path().join("libcudart.so.12"));
+    let mut program = Program::start(&mut command);
+    let pid = program.pid();
+    let refused = Agent::attach(&[pid], None, &[ATTACH.as_slice(), &["--duration", "2s"]].concat()).finish();
+    assert!(refused.finished.stderr.contains("state=no-cupti"), "{}", refused.finished.stderr);
+    program.end();
+
+    let mut program = Program::start(&mut command);
+    let folder = carried.path().to_str().unwrap();
+    let arguments = [ATTACH.as_slice(), &["--cupti-dir", folder]].concat();
+    let mut agent = Agent::attach(&[program.pid()], None, &arguments);
+    agent.until_targets_are(1, "armed");
+    program.launch(123);
+    let left = agent.terminate();
+    assert_eq!(executions(&left, program.pid()), 123, "{}", left.finished.stderr);
+    assert!(left.finished.stderr.contains("gets this one"), "{}", left.finished.stderr);
+    program.launch(10);
+    program.end();
+}
+
 #[test]
 fn a_python_program_that_loads_cuda_later_is_waited_for() {
     let Some(python) = Bare::python() else { return };
