@@ -2,7 +2,7 @@
 //!
 //! Enters: requests about one thread or process. Leaves: Linux's answers, unchanged. Refuses: to decide anything; a test
 //! puts its own door in place of [`Linux`], and fails or dies at whichever request it likes.
-#![allow(unsafe_code, reason = "ptrace(2) and waitpid(2) through the C library")]
+#![allow(unsafe_code, reason = "ptrace(2) and waitid(2) through the C library")]
 
 use core::ffi::{c_int, c_void};
 use std::fs::{File, OpenOptions};
@@ -71,7 +71,7 @@ pub trait Door {
     fn resume(&self, tid: Tid, until: Until, signal: i32) -> io::Result<()>;
     /// `PTRACE_DETACH`.
     fn detach(&self, tid: Tid) -> io::Result<()>;
-    /// What the thread did since it was last asked; `None` if nothing.
+    /// How the thread has stopped; `None` while it runs.
     fn stopped(&self, tid: Tid) -> io::Result<Option<Stop>>;
     /// `PTRACE_GETREGSET`; returns how many bytes there are.
     fn registers(&self, tid: Tid, set: RegisterSet, into: &mut [u8]) -> io::Result<usize>;
@@ -119,10 +119,14 @@ fn number(value: c_int) -> *mut c_void {
 /// Whether the signal that the thread is about to get comes from Linux (sigaction(2): a positive `si_code`), and not from a
 /// process.
 fn is_own_doing(tid: Tid) -> io::Result<bool> {
-    let mut info = core::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-    ptrace(libc::PTRACE_GETSIGINFO, tid, number(0), info.as_mut_ptr().cast())?;
-    // SAFETY: any bytes are a siginfo, and all are initialised.
-    Ok(unsafe { info.assume_init() }.si_code > 0)
+    let mut info = siginfo();
+    ptrace(libc::PTRACE_GETSIGINFO, tid, number(0), (&raw mut info).cast())?;
+    Ok(info.si_code > 0)
+}
+
+fn siginfo() -> libc::siginfo_t {
+    // SAFETY: any bytes are one, zeros too.
+    unsafe { core::mem::zeroed() }
 }
 
 /// A part of the process's memory, for `process_vm_readv` and its like. Unlike `/proc/PID/mem` they ask for the right to
@@ -158,22 +162,28 @@ impl Door for Linux {
     }
 
     fn stopped(&self, tid: Tid) -> io::Result<Option<Stop>> {
-        let mut status = 0;
+        let mut info = siginfo();
+        // Only looked at, never taken: a signal that was taken would be lost with an agent that ends before it has passed it on.
+        let options = libc::WEXITED | libc::WSTOPPED | libc::__WALL | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: a live out-pointer.
-        match unsafe { libc::waitpid(tid.0.cast_signed(), &raw mut status, libc::__WALL | libc::WNOHANG) } {
-            0 => return Ok(None),
+        match unsafe { libc::waitid(libc::P_PID, tid.0, &raw mut info, options) } {
+            0 => {}
             // Another thread of the process called exec, and this one is no more.
-            -1 if io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD) => {
+            _ if io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD) => {
                 return Ok(Some(Stop::Gone));
             }
-            -1 => return Err(io::Error::last_os_error()),
-            _ => {}
+            _ => return Err(io::Error::last_os_error()),
         }
-        if !libc::WIFSTOPPED(status) {
+        // SAFETY: Linux has filled these in, or left them zero.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        if pid == 0 {
+            return Ok(None);
+        }
+        if !matches!(info.si_code, libc::CLD_TRAPPED | libc::CLD_STOPPED) {
             return Ok(Some(Stop::Gone));
         }
-        let signal = libc::WSTOPSIG(status);
-        Ok(Some(match (status >> 16, signal) {
+        let signal = status & 0xff;
+        Ok(Some(match (status >> 8, signal) {
             (PTRACE_EVENT_STOP, libc::SIGTRAP) => Stop::Interrupted,
             (PTRACE_EVENT_STOP, signal) => Stop::Group(signal),
             (_, signal) if signal == libc::SIGTRAP | 0x80 => Stop::Syscall,
