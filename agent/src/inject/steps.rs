@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::arch::Native;
-use super::cupti::{self, Cuda};
+use super::cupti::{self, Cuda, Release};
 use super::door::Door;
 use super::held::Held;
 use super::loan::Loan;
@@ -33,6 +33,9 @@ use crate::symbols::process::{self, Mapped};
 const NAP: Duration = Duration::from_micros(500);
 /// The longest, once a process has kept us waiting.
 const LONGEST_NAP: Duration = Duration::from_millis(8);
+
+/// The first CUPTI that may be switched on where there are CUDA graphs already.
+const GRAPHS_FROM: Release = Release { major: 12, minor: 6 };
 
 /// How long a program may take from its exec to its dynamic linker.
 const START: Duration = Duration::from_millis(20);
@@ -131,39 +134,46 @@ impl<'a, D: Door> Steps<'a, D> {
     }
 
     /// The libcupti that the shim is to have, where the process has none and the agent carries one. Refused is one that cannot
-    /// be switched on where there are CUDA graphs already.
+    /// be switched on where there are CUDA graphs already, whosever it is.
     fn companion(&self, files: &[Mapped]) -> Result<Option<Vec<u8>>, Error> {
-        let pid = self.process.pid;
         let cuda = Cuda::of(files);
-        match (cuda.candidates(pid).into_iter().next(), &self.options.cupti_folder) {
-            (Some(cupti), _) if cupti.is_before_12_6 == Some(true) && !self.options.force => {
-                let refusal = Refusal::GraphsUnsafe { library: cupti.path.display().to_string() };
-                Err(Error::Refused { pid, refusal })
-            }
-            (None, Some(folder)) => Ok(self.carried(&cuda, folder)),
-            _ => Ok(None),
+        match (cuda.candidates(self.process.pid).into_iter().next(), &self.options.cupti_folder) {
+            (Some(own), _) => self.is_safe(&own.path, own.is_before_12_6).map(|()| None),
+            (None, Some(folder)) => self.carried(&cuda, folder),
+            (None, None) => Ok(None),
         }
     }
 
     /// The agent's copy; without one the shim says that it found none, so that is no reason to stop here.
-    fn carried(&self, cuda: &Cuda, folder: &Path) -> Option<Vec<u8>> {
+    fn carried(&self, cuda: &Cuda, folder: &Path) -> Result<Option<Vec<u8>>, Error> {
         let pid = self.process.pid.0;
-        match cupti::carried(cuda, folder, native()) {
-            Ok(carried) => match std::fs::read(&carried.path) {
-                Ok(bytes) => {
-                    tracing::info!(pid, path = %carried.path.display(), release = %carried.release, "the process has no libcupti, and gets this one");
-                    Some(bytes)
-                }
-                Err(error) => {
-                    tracing::warn!(pid, path = %carried.path.display(), %error, "the agent's copy of libcupti cannot be read");
-                    None
-                }
-            },
+        let carried = match cupti::carried(cuda, folder, native()) {
+            Ok(carried) => carried,
             Err(reason) => {
                 tracing::warn!(pid, %reason, "the process has no libcupti, and the agent none for it");
-                None
+                return Ok(None);
+            }
+        };
+        self.is_safe(&carried.path, Some(carried.release < GRAPHS_FROM))?;
+        let path = carried.path.display();
+        match std::fs::read(&carried.path) {
+            Ok(bytes) => {
+                tracing::info!(pid, %path, release = %carried.release, "the process has no libcupti, and gets this one");
+                Ok(Some(bytes))
+            }
+            Err(error) => {
+                tracing::warn!(pid, %path, %error, "the agent's copy of libcupti cannot be read");
+                Ok(None)
             }
         }
+    }
+
+    fn is_safe(&self, cupti: &Path, is_before_12_6: Option<bool>) -> Result<(), Error> {
+        if is_before_12_6 != Some(true) || self.options.force {
+            return Ok(());
+        }
+        let refusal = Refusal::GraphsUnsafe { library: cupti.display().to_string() };
+        Err(Error::Refused { pid: self.process.pid, refusal })
     }
 
     /// The same with files in the process's root, where it may not execute memory files.
