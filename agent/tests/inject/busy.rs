@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[test]
 fn a_busy_process_is_entered_again_and_again_and_notices_nothing() {
     let busy = Busy::start(&ALL);
-    let cycles = cycles(25);
+    let cycles = cycles(1000);
     let before = busy.descriptors();
     for cycle in 0..cycles {
         // One of its threads holds the dynamic linker's lock nearly all the time: the borrowed one may have to give up on it.
@@ -34,7 +34,7 @@ fn a_busy_process_is_entered_again_and_again_and_notices_nothing() {
 #[test]
 fn no_call_of_a_process_ends_early_because_of_the_agent() {
     let busy = Busy::start(&QUIET);
-    let cycles = cycles(25);
+    let cycles = cycles(100);
     for cycle in 0..cycles {
         busy.inject().unwrap_or_else(|error| panic!("cycle {cycle}: {error}"));
     }
