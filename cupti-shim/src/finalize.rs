@@ -18,7 +18,7 @@ use core::time::Duration;
 use cupti_sys::{ApiVersion, CallError, CallbackDomain, Cupti, Status, SubscriberHandle};
 use gpu_agent_ring::control::mono_ns;
 
-use crate::arming;
+use crate::flushing;
 
 /// How long a call of the program is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -131,9 +131,9 @@ impl Finalizer {
         }
         // Of threads that were inside a launch at the last flush: CUPTI forgets what it has not handed out. What this answers
         // (such as that no buffers were ever asked for) says nothing of the step that follows.
-        let _ = arming::flush_forced(cupti);
+        let _ = flushing::flush_forced(cupti);
         // What that brought to light; it forgets these too.
-        self.dropped.store(arming::take_dropped(cupti).unwrap_or(0), Ordering::Relaxed);
+        self.dropped.store(flushing::take_dropped(cupti).unwrap_or(0), Ordering::Relaxed);
         // SAFETY: this is the exit site of an API callback, which is what the function asks for.
         #[allow(unsafe_code, reason = "CUPTI trusts the caller's place")]
         let outcome = unsafe { cupti.finalize() };

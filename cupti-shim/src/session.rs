@@ -18,6 +18,7 @@ use gpu_agent_ring::record::{self, Record};
 
 use crate::activity::Source;
 use crate::arming::{self, ALL_KINDS, ArmError, Armed};
+use crate::flushing;
 use crate::hooks;
 use crate::locate::LocateError;
 use crate::phase::{Action, Phase, RETRY};
@@ -141,11 +142,11 @@ impl Session {
 
     fn flush_once(&self, source: &Source) -> Result<(), CallError> {
         self.control().add(Counter::Flushes, 1);
-        arming::flush(&source.cupti)
+        flushing::flush(&source.cupti)
     }
 
     fn count_dropped(&self, source: &Source) -> Result<(), CallError> {
-        self.add_dropped(arming::take_dropped(&source.cupti)?);
+        self.add_dropped(flushing::take_dropped(&source.cupti)?);
         Ok(())
     }
 

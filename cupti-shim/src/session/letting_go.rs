@@ -14,6 +14,7 @@ use super::{Session, fault_of};
 use crate::activity::Source;
 use crate::arming::{self, ArmError, Armed};
 use crate::finalize::{self, Outcome};
+use crate::flushing;
 use crate::phase::{self, Phase};
 use crate::shim::POOL;
 
@@ -58,7 +59,7 @@ impl Session {
         match arming::subscribe(&source.cupti, self.shim.callbacks) {
             Ok(mut subscribed) => {
                 // Those until now are of another profiler.
-                let _ = arming::take_dropped(&source.cupti);
+                let _ = flushing::take_dropped(&source.cupti);
                 self.take_out(&mut subscribed, source)
             }
             Err(ArmError::Busy(_)) => {
@@ -143,7 +144,7 @@ impl Session {
         }
         if POOL.outstanding() > 0 {
             self.control().add(Counter::Flushes, 1);
-            arming::flush_forced(&source.cupti)?;
+            flushing::flush_forced(&source.cupti)?;
         }
         Ok(())
     }
