@@ -12,12 +12,13 @@
 
 use cupti_sys::{
     ActivityAttribute, ActivityKind, ApiVersion, BufferCompleted, BufferRequested, CallError, Callback,
-    CallbackDomain, ContextHandle, Cupti, DriverCbid, Flush, ResourceCbid, RuntimeCbid, Status,
-    SubscriberHandle, ThreadIdType, TimestampCallback,
+    CallbackDomain, Cupti, DriverCbid, ResourceCbid, RuntimeCbid, Status, SubscriberHandle, ThreadIdType,
+    TimestampCallback,
 };
 use gpu_agent_ring::layout::kinds;
 
 use crate::activity::{DRIVER, RUNTIME, Source};
+use crate::flushing;
 
 /// What CUPTI keeps for timestamps in device memory.
 const DEVICE_MEMORY: [(ActivityAttribute, usize); 2] = [
@@ -127,7 +128,7 @@ pub fn arm(source: &Source, wished: u32, callbacks: Callbacks) -> Result<Armed, 
         Err(error) => {
             // The first error is the one that tells; those of the way back would hide it.
             let _ = armed.disable(cupti);
-            let _ = flush_forced(cupti);
+            let _ = flushing::flush_forced(cupti);
             let _ = armed.unsubscribe(cupti);
             Err(ArmError::Failed(error))
         }
@@ -154,7 +155,7 @@ impl Armed {
         unsafe { cupti.activity_register_callbacks(callbacks.requested, callbacks.completed) }?;
         self.hear_of_graphs(source)?;
         // Those until now are of an earlier profiler. Where the count cannot be had, the next flush tells.
-        let _ = take_dropped(cupti);
+        let _ = flushing::take_dropped(cupti);
         for (attribute, value) in DEVICE_MEMORY {
             // What cannot be read cannot be put back, and so stays as it is.
             if let Ok(before) = cupti.activity_attribute::<usize>(attribute) {
@@ -296,33 +297,4 @@ fn has_nothing_to_dump(error: &CallError) -> bool {
 fn cannot_choose(error: &CallError) -> bool {
     matches!(error, CallError::Absent { .. })
         || matches!(error.status(), Some(Status::INVALID_PARAMETER | Status::NOT_SUPPORTED))
-}
-
-/// Returns all buffers whose records are complete.
-///
-/// # Errors
-/// CUPTI's.
-pub fn flush(cupti: &Cupti) -> Result<(), CallError> {
-    cupti.activity_flush_all(Flush::COMPLETED)
-}
-
-/// Returns all buffers, also with records that have no end yet.
-///
-/// # Errors
-/// CUPTI's.
-pub fn flush_forced(cupti: &Cupti) -> Result<(), CallError> {
-    cupti.activity_flush_all(Flush::FORCED)
-}
-
-/// How many records CUPTI has dropped since this was last asked.
-///
-/// # Errors
-/// CUPTI's; where it lacks the function there is none to tell of.
-pub fn take_dropped(cupti: &Cupti) -> Result<u64, CallError> {
-    // No context and stream 0 stand for the queue of the whole process.
-    match cupti.activity_dropped_records(ContextHandle(0), 0) {
-        Ok(dropped) => Ok(dropped as u64),
-        Err(CallError::Absent { .. }) => Ok(0),
-        Err(error) => Err(error),
-    }
 }

@@ -5,18 +5,20 @@
 //! (`cupti_activity.h`, `cuptiFinalize`), and under a CUPTI before 12.6, where it crashes processes with graphs.
 //!
 //! ```text
-//!  shim's thread     enable both API domains ─► Awaited ─────── looks until Done, Failed, or its patience ends ─► Idle
+//!  shim's thread     enable both API domains ─► Awaited ─────── looks until Done, Failed, or its wait ends ─► Idle
 //!  program's thread                     exit of a call: Awaited ─► Running ─► flush, cuptiFinalize ─► Done or Failed
 //! ```
 //!
-//! Of many threads that end a call at once, one wins; to the others, as in all other times, an exit costs one load.
+//! The domains come first: once a call is awaited, the subscriber may be gone at any moment. The wait ends with its patience,
+//! with the process, and where an agent wants CUPTI back. Of many threads that end a call at once, one wins; to the others, as in all other times, an exit costs one load.
 
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 use cupti_sys::{ApiVersion, CallError, CallbackDomain, Cupti, Status, SubscriberHandle};
+use gpu_agent_ring::control::mono_ns;
 
-use crate::arming;
+use crate::flushing;
 
 /// How long a call of the program is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,7 +38,7 @@ const FAILED: u32 = 4;
 pub enum Outcome {
     /// CUPTI is out of the process, and with it the subscription.
     Done,
-    /// No call ended in time; nothing was done.
+    /// No call ended before the wait did; nothing was done.
     NoCall,
     /// CUPTI refused; the subscription stands.
     Failed(CallError),
@@ -50,6 +52,8 @@ pub struct Finalizer {
     state: AtomicU32,
     /// Behind [`FAILED`].
     status: AtomicI32,
+    /// Records that CUPTI had dropped by its last flush, not yet taken.
+    dropped: AtomicU64,
 }
 
 /// Whether `cuptiFinalize` of this CUPTI is safe where graphs are used. Releases before 12.2 share one number, and 12.6 is
@@ -60,31 +64,45 @@ pub fn is_safe(version: ApiVersion) -> bool {
 }
 
 impl Finalizer {
-    /// Has the next CUDA call that ends take CUPTI out, and waits for that, but not once `gives_up` says so.
-    pub fn run(&self, cupti: &Cupti, subscriber: SubscriberHandle, gives_up: impl Fn() -> bool) -> Outcome {
-        self.state.store(AWAITED, Ordering::Release);
+    /// Has the next CUDA call that ends take CUPTI out, and waits for that: until `is_called_off` says so at the longest, and,
+    /// where a call is at it already, until `is_exiting` does.
+    pub fn run(
+        &self,
+        cupti: &Cupti,
+        subscriber: SubscriberHandle,
+        is_called_off: impl Fn() -> bool,
+        is_exiting: impl Fn() -> bool,
+    ) -> Outcome {
         for domain in [CallbackDomain::DRIVER_API, CallbackDomain::RUNTIME_API] {
             if let Err(error) = cupti.enable_domain(true, subscriber, domain) {
-                return self.end(Outcome::Failed(error), &gives_up);
+                return Outcome::Failed(error);
             }
         }
-        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
-            if !matches!(self.state.load(Ordering::Acquire), AWAITED | RUNNING) || gives_up() {
-                break;
-            }
+        self.state.store(AWAITED, Ordering::Release);
+        let deadline_ns = mono_ns().saturating_add(PATIENCE.as_nanos() as u64);
+        while self.state.load(Ordering::Acquire) == AWAITED
+            && mono_ns() < deadline_ns
+            && !is_exiting()
+            && !is_called_off()
+        {
             std::thread::sleep(LOOK);
         }
-        self.end(Outcome::NoCall, &gives_up)
+        self.end(is_exiting)
     }
 
-    /// `otherwise`, unless a call is at it: then what comes of that.
-    fn end(&self, otherwise: Outcome, gives_up: &impl Fn() -> bool) -> Outcome {
+    /// How many records CUPTI had dropped by its last flush; a second call answers 0.
+    pub fn take_dropped(&self) -> u64 {
+        self.dropped.swap(0, Ordering::Relaxed)
+    }
+
+    /// Ends the wait, unless a call is at it: then what comes of that.
+    fn end(&self, is_exiting: impl Fn() -> bool) -> Outcome {
         if self.state.compare_exchange(AWAITED, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            return otherwise;
+            return Outcome::NoCall;
         }
         loop {
             match self.state.load(Ordering::Acquire) {
-                RUNNING if gives_up() => return Outcome::Hangs,
+                RUNNING if is_exiting() => return Outcome::Hangs,
                 RUNNING => std::thread::sleep(LOOK),
                 DONE => break,
                 _ => {
@@ -113,7 +131,9 @@ impl Finalizer {
         }
         // Of threads that were inside a launch at the last flush: CUPTI forgets what it has not handed out. What this answers
         // (such as that no buffers were ever asked for) says nothing of the step that follows.
-        let _ = arming::flush_forced(cupti);
+        let _ = flushing::flush_forced(cupti);
+        // What that brought to light; it forgets these too.
+        self.dropped.store(flushing::take_dropped(cupti).unwrap_or(0), Ordering::Relaxed);
         // SAFETY: this is the exit site of an API callback, which is what the function asks for.
         #[allow(unsafe_code, reason = "CUPTI trusts the caller's place")]
         let outcome = unsafe { cupti.finalize() };

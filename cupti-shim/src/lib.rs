@@ -28,6 +28,7 @@ pub mod buffer_pool;
 pub mod entry;
 pub mod env;
 pub mod finalize;
+pub mod flushing;
 pub mod graphs;
 pub mod hooks;
 pub mod locate;

@@ -12,7 +12,8 @@
 //! | 4 | `/usr/local/cuda*` | the toolkit |
 //! | 5 | what `GPU_AGENT_CUPTI` names | the agent's own copy |
 //!
-//! Sonames of one CUDA major come before those of the next lower one. A copy that the process has loaded is used whatever
+//! In each step the CUDA major of a mapped libcudart comes first, then the newest that the driver knows: a driver that knows
+//! CUDA 13 runs programs of CUDA 12 too, and wheels of both may lie side by side. A copy that the process has loaded is used whatever
 //! its minor version: the process chose it, and another would not replace it. A copy that the shim had to load to ask for
 //! its version, and refused, stays loaded; it is refused again.
 #![allow(unsafe_code, reason = "the dynamic linker's functions")]

@@ -19,8 +19,9 @@
 //!
 //! Yielded and Detached differ in who ends them: a yield means nothing without a lease, a detachment outlives all leases.
 //!
-//! Where finalising is wished too, the way from Armed to Dormant, and from any phase to Detached, leads through
-//! `cuptiFinalize`. Detached remembers whether that was tried and is settled, so that the wish may still come when CUPTI was let
+//! Where finalising is wished too, the ways from Armed and Yielded to Dormant, and from any phase to Detached, lead through
+//! `cuptiFinalize`: CUPTI that was used and is used by nobody else is taken out. A lease that ends while Detached finalises
+//! nothing, for the detachment said how CUPTI is let go. Detached remembers whether that was tried and is settled, so that the wish may still come when CUPTI was let
 //! go already, and may come again where the process made no call.
 
 use core::time::Duration;
@@ -137,7 +138,7 @@ impl Phase {
     fn end_of_lease(self, finalize: bool) -> Action {
         match self {
             Self::Dormant => Action::Stay,
-            Self::Armed { .. } if finalize => Action::Finalize(Self::Dormant),
+            Self::Armed { .. } | Self::Yielded if finalize => Action::Finalize(Self::Dormant),
             Self::Armed { .. } => Action::Disarm(Self::Dormant),
             _ => Action::Become(Self::Dormant),
         }
@@ -155,6 +156,12 @@ impl Phase {
             Self::Yielded | Self::Failed => Some(lease),
         }
     }
+}
+
+/// Whether an agent wants CUPTI now, or another profiler under its lease: a process that is let go waits no longer for that.
+#[must_use]
+pub fn wants_back(wish: &Wish, now_ns: u64) -> bool {
+    matches!(wish.hand_over, HandOver::None | HandOver::Yield) && now_ns < wish.deadline_ns
 }
 
 #[cfg(test)]
@@ -229,11 +236,34 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_to_end_in_finalising_does_so_only_where_it_was_armed() {
-        let over = Wish { ending: ending::FINALIZE, ..wish(NOW, HandOver::None) };
-        assert_eq!(Phase::Armed { wished: 1 }.next(&over, NOW), Action::Finalize(Phase::Dormant));
-        assert_eq!(Phase::Yielded.next(&over, NOW), Action::Become(Phase::Dormant));
-        assert_eq!(Phase::Dormant.next(&over, NOW), Action::Stay);
+    fn a_lease_that_is_to_end_in_finalising_does_so_where_it_was_armed_or_had_yielded() {
+        for hand_over in [HandOver::None, HandOver::Yield] {
+            let over = Wish { ending: ending::FINALIZE, ..wish(NOW, hand_over) };
+            for phase in ALL {
+                let action = phase.next(&over, NOW);
+                let expected = match phase {
+                    Phase::Armed { .. } | Phase::Yielded => Action::Finalize(Phase::Dormant),
+                    Phase::Dormant | Phase::Finished => Action::Stay,
+                    _ => Action::Become(Phase::Dormant),
+                };
+                assert_eq!(action, expected, "{phase:?}, {hand_over:?}");
+            }
+        }
+        let detached = Wish { ending: ending::FINALIZE, ..wish(NOW, HandOver::Detach) };
+        assert_eq!(DETACHED.next(&detached, NOW), Action::Stay);
+    }
+
+    #[test]
+    fn cupti_is_wanted_back_by_a_lease_that_no_detachment_outlives() {
+        for (hand_over, expected) in [
+            (HandOver::None, true),
+            (HandOver::Yield, true),
+            (HandOver::Detach, false),
+            (HandOver::DetachAndFinalize, false),
+        ] {
+            assert_eq!(wants_back(&wish(NOW + 1, hand_over), NOW), expected, "{hand_over:?}");
+            assert!(!wants_back(&wish(NOW, hand_over), NOW), "{hand_over:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use gpu_agent_ring::record::{self, Record};
 
 use crate::activity::Source;
 use crate::arming::{self, ALL_KINDS, ArmError, Armed};
+use crate::flushing;
 use crate::hooks;
 use crate::locate::LocateError;
 use crate::phase::{Action, Phase, RETRY};
@@ -141,18 +142,22 @@ impl Session {
 
     fn flush_once(&self, source: &Source) -> Result<(), CallError> {
         self.control().add(Counter::Flushes, 1);
-        arming::flush(&source.cupti)
+        flushing::flush(&source.cupti)
     }
 
     fn count_dropped(&self, source: &Source) -> Result<(), CallError> {
-        let dropped = arming::take_dropped(&source.cupti)?;
-        if dropped > 0 {
-            self.control().add(Counter::CuptiDropped, dropped);
-            if self.shim.outlet.write(|copier| copier.dropped(mono_ns(), dropped)).is_some() {
-                self.control().add(Counter::Metadata, 1);
-            }
-        }
+        self.add_dropped(flushing::take_dropped(&source.cupti)?);
         Ok(())
+    }
+
+    fn add_dropped(&self, dropped: u64) {
+        if dropped == 0 {
+            return;
+        }
+        self.control().add(Counter::CuptiDropped, dropped);
+        if self.shim.outlet.write(|copier| copier.dropped(mono_ns(), dropped)).is_some() {
+            self.control().add(Counter::Metadata, 1);
+        }
     }
 
     /// Writes the present state into the ring; when armed, what is known of devices and contexts too.
@@ -172,6 +177,9 @@ impl Session {
 
     fn enter(&mut self, phase: Phase, wish: &Wish, fault: Option<Fault>) {
         self.phase = phase;
+        if phase == (Phase::Detached { finalized: false }) && self.in_use && self.finalized == Finalized::No {
+            self.tell_finalized(Finalized::Detached);
+        }
         let (status, function) = fault.map_or((Status::SUCCESS, 0), |(status, function)| {
             (status, self.shim.outlet.write(|copier| copier.intern_text(function)).unwrap_or(0))
         });

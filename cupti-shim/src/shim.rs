@@ -4,9 +4,11 @@
 //! it. Refuses: to live on in a child made by `fork`: there the ring's mapping is gone, and the child has no shim until
 //! it initialises CUDA itself.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+mod file;
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use core::time::Duration;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
@@ -15,6 +17,7 @@ use gpu_agent_ring::layout::Counter;
 use gpu_agent_ring::writer::Identity;
 use gpu_agent_ring::{CreateError, ShimControl, Writer, announce};
 
+use self::file::File;
 use crate::activity::{Copier, Source};
 use crate::arming::Callbacks;
 use crate::buffer_pool::Pool;
@@ -52,16 +55,6 @@ pub struct Shim {
     /// When the periodic flush began that is under way, CLOCK_MONOTONIC ns; 0 if none is.
     flushing_since_ns: AtomicU64,
     exit: Exit,
-}
-
-/// A descriptor, and what it led to when it was made: the program may have closed it, and given the number to another
-/// file, like any number of its own.
-#[derive(Debug)]
-struct File {
-    /// -1 once it was closed.
-    descriptor: AtomicI32,
-    device: u64,
-    inode: u64,
 }
 
 /// The meeting of the thread that ends the process and the shim's own.
@@ -226,39 +219,6 @@ impl Shim {
         self.control.wake();
         let done = self.exit.done.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.exit.changed.wait_timeout_while(done, patience, |done| !*done);
-    }
-}
-
-impl File {
-    /// Keeps the descriptor of a file that was just made.
-    fn keep(file: Option<OwnedFd>) -> std::io::Result<Self> {
-        let file = file.ok_or(rustix::io::Errno::BADF)?;
-        let status = rustix::fs::fstat(&file)?;
-        let (device, inode) = (status.st_dev, status.st_ino);
-        Ok(Self { descriptor: AtomicI32::new(file.into_raw_fd()), device, inode })
-    }
-
-    /// Closes the descriptor, unless its number is another file's now. Does only what is allowed between `fork` and `exec`.
-    #[allow(unsafe_code, reason = "a number, because the program may have closed it")]
-    fn close(&self) {
-        let descriptor = self.descriptor.swap(-1, Ordering::AcqRel);
-        if descriptor < 0 {
-            return;
-        }
-        // SAFETY: only borrowed for the call below; a closed number gives an error.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        let same = rustix::fs::fstat(borrowed)
-            .is_ok_and(|status| (status.st_dev, status.st_ino) == (self.device, self.inode));
-        if same {
-            // SAFETY: it leads to the file of which this value owns the descriptor, in a child its copy.
-            unsafe { libc::close(descriptor) };
-        }
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        self.close();
     }
 }
 

@@ -149,6 +149,30 @@ fn where_finalising_is_not_safe_the_process_is_let_go_and_the_reason_told() {
     program.end();
 }
 
+#[test]
+fn an_attach_that_would_finalise_says_that_a_detachment_had_let_go_before() {
+    let mut program = Program::start(&mut Bare::c().command(CUPTI_12_6));
+    let pid = program.pid();
+    let mut agent = attached(pid, &["--finalize"]);
+    let done = gpu_agent(&["detach", "--pid", &pid.to_string()]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    agent.until_targets_are(1, "detached");
+    let left = while_launching(&mut program, || agent.terminate());
+    assert!(left.finished.stderr.contains("was let go before by `detach`"), "{}", left.finished.stderr);
+    program.end();
+}
+
+#[test]
+fn an_attach_that_ends_before_the_shim_has_let_go_says_so() {
+    // Longer than the agent waits.
+    let slow = format!("{CUPTI_12_6},slow=cuptiActivityFlushAll:4000");
+    let program = Program::start(&mut Bare::c().command(&slow));
+    let agent = attached(program.pid(), &[]);
+    let left = agent.terminate();
+    assert!(left.finished.stderr.contains("the shim has not answered in time"), "{}", left.finished.stderr);
+    program.end();
+}
+
 /// An agent that can look into processes but not open `/proc/PID/map_files`.
 fn without_map_files(arguments: &[&str]) -> Output {
     let mut command = Command::new("setpriv");

@@ -202,9 +202,18 @@ impl Worker {
         }
         while let Some(first) = self.targets.first() {
             let has_exited = first.fate() != Fate::Running;
-            let finalization = first.ring.as_ref().and_then(|ring| ring.target.finalization());
-            if let Some(finalization) = finalization.filter(|_| !has_exited && settled(first)) {
-                finalization.tell(first.pid);
+            match &first.ring {
+                Some(_) if has_exited => {}
+                Some(_) if !settled(first) => warn!(
+                    pid = first.pid.0,
+                    "the shim has not answered in time: its last records may be missing, and what became of CUPTI is not known"
+                ),
+                Some(ring) => {
+                    if let Some(finalization) = ring.target.finalization() {
+                        finalization.tell(first.pid);
+                    }
+                }
+                None => {}
             }
             self.end(0, State::Ended, has_exited);
         }

@@ -90,6 +90,8 @@ pub enum Finalized {
     Busy = 4,
     /// A CUPTI call failed; [`Report::status`] and [`Report::function`] say which.
     Failed = 5,
+    /// It was not wished by the detachment that had CUPTI let go, whatever the lease wished.
+    Detached = 6,
 }
 
 impl ShimState {
@@ -126,7 +128,7 @@ impl Finalized {
     /// The outcome with number `number`; a number that is none says nothing.
     #[must_use]
     pub fn from_number(number: u32) -> Self {
-        [Self::Done, Self::TooOld, Self::NoCall, Self::Busy, Self::Failed]
+        [Self::Done, Self::TooOld, Self::NoCall, Self::Busy, Self::Failed, Self::Detached]
             .into_iter()
             .find(|&outcome| outcome as u32 == number)
             .unwrap_or_default()

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// Mapped libraries that are looked at; a process with more has its first ones looked at.
 const MOST_LIBRARIES: usize = 4096;
 
+/// Sonames of libcupti by CUDA major, the newest first.
+const SONAMES: [(u32, &str); 3] = [(13, "libcupti.so.13"), (12, "libcupti.so.12"), (11, "libcupti.so.11.8")];
+
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Candidate {
@@ -61,7 +64,7 @@ impl Surroundings {
 /// Every place to try with a driver of this version.
 pub(super) fn candidates(driver_version: u32, surroundings: &Surroundings) -> Vec<Candidate> {
     let libraries = &surroundings.libraries;
-    let sonames = sonames(driver_version);
+    let sonames = &sonames(driver_version, libraries);
     let mut all: Vec<Candidate> = sonames.iter().map(|name| Candidate::Loaded(PathBuf::from(name))).collect();
     let loaded = libraries.iter().filter(|library| is_cupti_for(driver_version, library));
     all.extend(loaded.cloned().map(Candidate::Loaded));
@@ -104,13 +107,19 @@ fn is_cupti_for(driver_version: u32, library: &Path) -> bool {
     major.is_none_or(|major| major <= driver_version / 1000 || major >= 2000)
 }
 
-/// Sonames of the CUPTIs that are no newer than the driver, by CUDA major.
-fn sonames(driver_version: u32) -> &'static [&'static str] {
-    match driver_version {
-        13_000.. => &["libcupti.so.13", "libcupti.so.12"],
-        12_000.. => &["libcupti.so.12", "libcupti.so.11.8"],
-        _ => &["libcupti.so.11.8"],
-    }
+/// Sonames of the CUPTIs that are no newer than the driver: those of a mapped runtime's CUDA major first, else the newest.
+fn sonames(driver_version: u32, libraries: &[PathBuf]) -> Vec<&'static str> {
+    let majors: Vec<u32> = libraries.iter().filter_map(|library| runtime_major(library)).collect();
+    let mut sonames: Vec<_> =
+        SONAMES.into_iter().filter(|(major, _)| *major <= driver_version / 1000).collect();
+    sonames.sort_by_key(|(major, _)| !majors.contains(major));
+    sonames.into_iter().map(|(_, soname)| soname).collect()
+}
+
+/// The CUDA major in `libcudart.so.12` and `libcudart.so.12.4.127`.
+fn runtime_major(library: &Path) -> Option<u32> {
+    let version = file_name(library).strip_prefix(b"libcudart.so.")?;
+    core::str::from_utf8(version).ok()?.split('.').next()?.parse().ok()
 }
 
 /// Where the libcupti lies that belongs to a mapped CUDA library; nothing for any other library.
@@ -232,6 +241,36 @@ mod tests {
         let [thirteen, twelve] = ["/x/libcupti.so.13", "/x/libcupti.so.12"]
             .map(|path| position(&list, &Candidate::File(path.into())));
         assert!(thirteen < twelve);
+    }
+
+    #[test]
+    fn the_major_of_the_mapped_runtime_is_preferred_in_each_step() {
+        const PACKAGES: &str = "/env/lib/python3.12/site-packages";
+        let first = |runtimes: &[&str]| {
+            let mut libraries: Vec<String> =
+                runtimes.iter().map(|name| format!("{PACKAGES}/x/{name}")).collect();
+            libraries.push("/x/libcuda.so.1".to_owned());
+            let list =
+                candidates(13_000, &surroundings(&libraries.iter().map(String::as_str).collect::<Vec<_>>()));
+            let [thirteen, twelve] = ["cu13/lib/libcupti.so.13", "cuda_cupti/lib/libcupti.so.12"]
+                .map(|path| position(&list, &Candidate::File(format!("{PACKAGES}/nvidia/{path}").into())));
+            let [named_thirteen, named_twelve] =
+                ["libcupti.so.13", "libcupti.so.12"].map(|name| position(&list, &Candidate::Soname(name)));
+            assert_eq!(thirteen < twelve, named_thirteen < named_twelve);
+            if thirteen < twelve { 13 } else { 12 }
+        };
+        assert_eq!(first(&["libcudart.so.12"]), 12);
+        assert_eq!(first(&["libcudart.so.12.4.127"]), 12);
+        assert_eq!(first(&["libcudart.so.13"]), 13);
+        assert_eq!(first(&["libcudart.so.12", "libcudart.so.13"]), 13, "runtimes of both");
+        assert_eq!(first(&["libcudart.so.11.0"]), 13, "after 11.8, which is of neither");
+        assert_eq!(first(&["libcublas.so.12"]), 13, "no runtime");
+    }
+
+    #[test]
+    fn a_runtime_that_is_newer_than_the_driver_brings_no_newer_cupti() {
+        let list = candidates(12_040, &surroundings(&["/x/libcudart.so.13", "/x/libcuda.so.1"]));
+        assert!(list.iter().all(|candidate| !format!("{candidate:?}").contains("so.13")), "{list:#?}");
     }
 
     #[test]

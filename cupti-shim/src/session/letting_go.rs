@@ -7,14 +7,15 @@
 use core::time::Duration;
 
 use cupti_sys::CallError;
-use gpu_agent_ring::control::{Finalized, Wish};
+use gpu_agent_ring::control::{Finalized, Wish, mono_ns};
 use gpu_agent_ring::layout::Counter;
 
 use super::{Session, fault_of};
 use crate::activity::Source;
 use crate::arming::{self, ArmError, Armed};
 use crate::finalize::{self, Outcome};
-use crate::phase::Phase;
+use crate::flushing;
+use crate::phase::{self, Phase};
 use crate::shim::POOL;
 
 /// How often disarming looks whether CUPTI has given all buffers back, before it takes them back unfinished.
@@ -56,7 +57,11 @@ impl Session {
     /// Takes out what was let go already. Only a subscriber hears of calls.
     fn take_out_later(&mut self, source: &Source) -> Result<(), CallError> {
         match arming::subscribe(&source.cupti, self.shim.callbacks) {
-            Ok(mut subscribed) => self.take_out(&mut subscribed, source),
+            Ok(mut subscribed) => {
+                // Those until now are of another profiler.
+                let _ = flushing::take_dropped(&source.cupti);
+                self.take_out(&mut subscribed, source)
+            }
             Err(ArmError::Busy(_)) => {
                 self.tell_finalized(Finalized::Busy);
                 Ok(())
@@ -66,8 +71,12 @@ impl Session {
     }
 
     fn take_out(&mut self, armed: &mut Armed, source: &Source) -> Result<(), CallError> {
-        let gives_up = || self.shim.is_exiting();
-        match self.shim.finalizer.run(&source.cupti, armed.subscriber(), gives_up) {
+        let finalizer = &self.shim.finalizer;
+        let is_called_off = || phase::wants_back(&self.control().wish(), mono_ns());
+        let is_exiting = || self.shim.is_exiting();
+        let outcome = finalizer.run(&source.cupti, armed.subscriber(), is_called_off, is_exiting);
+        self.add_dropped(finalizer.take_dropped());
+        match outcome {
             Outcome::Done => {
                 self.tell_finalized(Finalized::Done);
                 self.in_use = false;
@@ -104,12 +113,13 @@ impl Session {
             self.settle(source),
             self.count_dropped(source),
         ];
+        // Before the last step: a buffer is walked with CUPTI's own iterator.
+        self.shim.empty_all();
         let quiet = steps.into_iter().fold(cause, Result::and);
         let gone = match quiet {
             Ok(()) => last(self, &mut armed, source),
             Err(_) => armed.unsubscribe(&source.cupti),
         };
-        self.shim.empty_all();
         let walked = self.shim.outlet.take_fault().map_or(Ok(()), Err);
         let fault = quiet.and(gone).and(walked).err().map(fault_of);
         if fault.is_some() {
@@ -134,7 +144,7 @@ impl Session {
         }
         if POOL.outstanding() > 0 {
             self.control().add(Counter::Flushes, 1);
-            arming::flush_forced(&source.cupti)?;
+            flushing::flush_forced(&source.cupti)?;
         }
         Ok(())
     }

@@ -197,6 +197,84 @@ fn a_lease_may_end_in_finalising() {
 }
 
 #[test]
+fn a_lease_that_ends_while_cupti_is_lent_finalises_it_too() {
+    let (mut target, ring) = start(CAN);
+    let lease = Ring::lease(kinds::KERNEL, Duration::from_secs(600));
+    ring.control.acquire(&gpu_agent_ring::Lease { ending: ending::FINALIZE, ..lease }).unwrap();
+    ring.await_answer(ShimState::Armed);
+    ring.control.hand_over(HandOver::Yield, 0);
+    ring.await_answer(ShimState::Yielded);
+    ring.control.release();
+    call_until(&mut target, &ring, ShimState::Dormant);
+    assert_eq!(ring.control.report().finalized, Finalized::Done);
+    target.end_well();
+}
+
+#[test]
+fn a_detachment_that_does_not_finalise_outweighs_a_lease_that_would_and_says_so() {
+    let (mut target, ring) = start(CAN);
+    let lease = Ring::lease(kinds::KERNEL, Duration::from_secs(600));
+    ring.control.acquire(&gpu_agent_ring::Lease { ending: ending::FINALIZE, ..lease }).unwrap();
+    ring.await_answer(ShimState::Armed);
+    ring.control.hand_over(HandOver::Detach, 0);
+    ring.await_answer(ShimState::Detached);
+    ring.control.release();
+    call_until(&mut target, &ring, ShimState::Detached);
+    assert_eq!(ring.control.report().finalized, Finalized::Detached);
+    target.end_well();
+}
+
+#[test]
+fn a_call_that_ends_while_calls_are_being_enabled_does_not_finalise_yet() {
+    // The simulated one ends the process if it is finalised then.
+    let (mut target, ring) = start(&format!("{CAN},slow=cuptiEnableDomain:100"));
+    ring.arm(kinds::KERNEL);
+    ring.control.hand_over(HandOver::DetachAndFinalize, 0);
+    call_until(&mut target, &ring, ShimState::Detached);
+    assert_eq!(ring.control.report().finalized, Finalized::Done);
+    target.end_well();
+}
+
+#[test]
+fn records_that_cupti_dropped_before_it_was_finalised_are_counted() {
+    let (mut target, ring) = start(&format!("{CAN},drop_every=1"));
+    // No flush but the last, so that the first count is that of letting go.
+    let lease = Ring::lease(kinds::KERNEL, Duration::from_secs(600));
+    ring.control.acquire(&gpu_agent_ring::Lease { flush_period: Duration::from_secs(60), ..lease }).unwrap();
+    ring.await_answer(ShimState::Armed);
+    target.tell("launch 5");
+    ring.control.hand_over(HandOver::DetachAndFinalize, 0);
+    let before = wait_for("dropped records", || {
+        Some(ring.counter(Counter::CuptiDropped)).filter(|&dropped| dropped > 0)
+    });
+    let concurrent_kernel = 10;
+    target.tell(&format!("cupti-enable {concurrent_kernel}"));
+    target.tell("launch 1");
+    call_until(&mut target, &ring, ShimState::Detached);
+    assert_eq!(ring.control.report().finalized, Finalized::Done);
+    assert_eq!(ring.counter(Counter::CuptiDropped), before + 1);
+    target.end_well();
+}
+
+#[test]
+fn an_agent_that_comes_while_a_call_is_waited_for_is_heard_at_once() {
+    let (target, mut ring) = start(CAN);
+    ring.arm(kinds::KERNEL);
+    ring.control.hand_over(HandOver::DetachAndFinalize, 0);
+    // Once all is switched off, a call is waited for.
+    let flushes = ring.counter(Counter::Flushes);
+    wait_for("the last flush", || (ring.counter(Counter::Flushes) > flushes).then_some(()));
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    ring.control.hand_over(HandOver::None, 0);
+    ring.await_answer(ShimState::Armed);
+    assert!(start.elapsed() < gpu_agent_cupti::finalize::PATIENCE / 2);
+    assert_eq!(ring.control.report().finalized, Finalized::No);
+    ring.disarm();
+    target.end_well();
+}
+
+#[test]
 fn a_cupti_that_refuses_to_be_finalised_is_let_go_and_told() {
     let (mut target, mut ring) = start(&format!("{CAN},fail=cuptiFinalize:999"));
     ring.arm(kinds::KERNEL);

@@ -16,6 +16,7 @@
  *   cupti-time              answers with cuptiGetTimestamp
  *   cupti-attribute N       answers with what cuptiActivityGetAttribute says of attribute N, a size
  *   cupti-set N VALUE       cuptiActivitySetAttribute of attribute N
+ *   cupti-enable N          cuptiActivityEnable of kind N
  *   profile N               N kernel launches, recorded by this program's own use of CUPTI
  *   sleep MS                does nothing for a while
  *   getenv NAME             answers with the value
@@ -164,6 +165,12 @@ static void tell_cupti_time(void) {
     fflush(stdout);
 }
 
+static int enable_kind(unsigned kind) {
+    int (*cuptiActivityEnable)(unsigned);
+    *(void **)&cuptiActivityEnable = in_cupti("cuptiActivityEnable");
+    return cuptiActivityEnable ? cuptiActivityEnable(kind) : -1;
+}
+
 static int attribute(const char *function, unsigned number, size_t *value) {
     int (*get_or_set)(unsigned, size_t *, void *);
     size_t size = sizeof *value;
@@ -267,6 +274,7 @@ static void obey(char *line, char **argv) {
     else if (!strcmp(line, "descriptors")) answer(0, count_descriptors());
     else if (sscanf(line, "threads %ld %ld", &a, &b) == 2) answer(launch_in_threads(a, b), a * b);
     else if (!strcmp(line, "cupti-time")) tell_cupti_time();
+    else if (sscanf(line, "cupti-enable %ld", &a) == 1) answer(enable_kind((unsigned)a), 0);
     else if (sscanf(line, "profile %ld", &a) == 1) answer(profile(a), a);
     else if (sscanf(line, "cupti-attribute %ld", &a) == 1) {
         size_t value = 0;

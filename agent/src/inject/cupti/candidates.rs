@@ -11,7 +11,7 @@
 //! | 4 | in a toolkit, the newest first that is no newer than the driver |
 //! | 5 | what the agent carries ([`super::carried`]) |
 //!
-//! In each step, all places are tried for the newest major first.
+//! In each step, all places are tried for the CUDA major of a mapped libcudart first, then for the newest.
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,8 @@ use crate::event::Pid;
 use crate::inject::libraries;
 use crate::root::Root;
 
-/// Names of libcuptis, the newest first.
-const SONAMES: [&str; 3] = ["libcupti.so.13", "libcupti.so.12", "libcupti.so.11.8"];
+/// Names of libcuptis by CUDA major, the newest first.
+const SONAMES: [(u32, &str); 3] = [(13, "libcupti.so.13"), (12, "libcupti.so.12"), (11, "libcupti.so.11.8")];
 
 /// A folder, and what it is called.
 type Folder = (PathBuf, &'static str);
@@ -93,10 +93,13 @@ impl Cuda {
         ]
     }
 
-    /// Those that are no newer than the driver, by their major.
+    /// Those that are no newer than the driver: those of a mapped runtime's CUDA major first, else the newest.
     fn sonames(&self) -> impl Iterator<Item = &'static str> {
         let newest = self.newest().map_or(u32::MAX, |newest| newest.major);
-        SONAMES.into_iter().filter(move |name| major(Path::new(name)).is_none_or(|major| major <= newest))
+        let majors: Vec<u32> = self.runtimes.iter().filter_map(|runtime| major(runtime)).collect();
+        let mut sonames: Vec<_> = SONAMES.into_iter().filter(|(major, _)| *major <= newest).collect();
+        sonames.sort_by_key(|(major, _)| !majors.contains(major));
+        sonames.into_iter().map(|(_, soname)| soname)
     }
 }
 
@@ -182,6 +185,26 @@ mod tests {
         assert_eq!(paths("/usr/lib/libcuda.so.550.54.14"), ["/x/libcupti.so.13", "/usr/lib/libcupti.so.12"]);
         assert_eq!(paths("/usr/lib/libcuda.so.580.65.06").len(), 5);
         assert_eq!(paths("/usr/lib/libcuda.so.1").len(), 5, "a driver that does not tell its version");
+    }
+
+    #[test]
+    fn the_major_of_the_mapped_runtime_is_preferred_in_each_step() {
+        let thirteen = format!("{PACKAGES}/nvidia/cu13/lib/libcupti.so.13");
+        let twelve = format!("{PACKAGES}/nvidia/cuda_cupti/lib/libcupti.so.12");
+        let (_folder, root) = root(&[&thirteen, &twelve]);
+        let first = |runtimes: &[&str]| {
+            let torch = format!("{PACKAGES}/torch/lib/libtorch_cuda.so");
+            let mapped = [runtimes, &[torch.as_str(), "/usr/lib/libcuda.so.580.65.06"]].concat();
+            let found = found(&mapped, &root);
+            assert_eq!(found.len(), 2, "{found:?}");
+            if found[0].0 == thirteen { 13 } else { 12 }
+        };
+        assert_eq!(first(&["/x/libcudart.so.12"]), 12);
+        assert_eq!(first(&["/x/libcudart.so.12.4.127"]), 12);
+        assert_eq!(first(&["/x/libcudart.so.13"]), 13);
+        assert_eq!(first(&["/x/libcudart.so.12", "/x/libcudart.so.13"]), 13, "runtimes of both");
+        assert_eq!(first(&["/x/libcudart.so.11.0"]), 13, "no libcupti of that major");
+        assert_eq!(first(&[]), 13, "no runtime");
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! pair  = key "=" value                       no white space
 //! fail  = rule { ";" rule }                   the value of the key `fail`
 //! rule  = FUNCTION ":" STATUS [ "@" N ]       every call, or the Nth call only (from 1)
+//! slow  = delay { ";" delay }                 the value of the key `slow`
+//! delay = FUNCTION ":" MS
 //! ```
 //!
 //! Every key, its values and its default stand in `tests/cuda-sim/README.md` and at the fields below.
@@ -68,6 +70,8 @@ pub struct Config {
     pub unknown_kind: bool,
     /// `slow_complete_us=N`: microseconds that CUPTI's own thread takes before each `bufferCompleted`. Default 0.
     pub slow_complete_us: u64,
+    /// `slow=FUNCTION:MS[;…]`: functions of libcupti that return that many milliseconds after their work. Default none.
+    pub slow: Vec<Delay>,
     /// `fail=FUNCTION:STATUS[@N][;…]`: functions of any of the three libraries that return an error. Default none.
     pub fail: Vec<Failure>,
 }
@@ -135,6 +139,15 @@ pub struct Failure {
     pub nth: Option<u64>,
 }
 
+/// One delay of the key `slow`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delay {
+    /// Exported name, for example `cuptiEnableDomain`.
+    pub function: String,
+    /// Milliseconds, 1 to 600000.
+    pub ms: u64,
+}
+
 /// Why the variable's text is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -188,6 +201,7 @@ impl Default for Config {
             larger_bytes: 0,
             unknown_kind: false,
             slow_complete_us: 0,
+            slow: Vec::new(),
             fail: Vec::new(),
         }
     }
@@ -260,6 +274,9 @@ impl Config {
             "slow_complete_us" => {
                 self.slow_complete_us =
                     number(key, value, 0, 600_000_000, "microseconds from 0 to 600000000")?;
+            }
+            "slow" => {
+                self.slow = value.split(';').map(|rule| delay(key, rule)).collect::<Result<_, _>>()?;
             }
             "fail" => {
                 self.fail = value.split(';').map(|rule| failure(key, rule)).collect::<Result<_, _>>()?;
@@ -353,12 +370,26 @@ fn failure(key: &str, rule: &str) -> Result<Failure, ConfigError> {
         Some((status, nth)) => (status, Some(number(key, nth, 1, u64::MAX, EXPECTED)?)),
         None => (rest, None),
     };
-    let is_name =
-        function.starts_with("cu") && function.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     match status.parse() {
-        Ok(status @ 1..) if is_name => Ok(Failure { function: function.to_owned(), status, nth }),
+        Ok(status @ 1..) if is_function(function) => {
+            Ok(Failure { function: function.to_owned(), status, nth })
+        }
         _ => Err(refused()),
     }
+}
+
+fn delay(key: &str, rule: &str) -> Result<Delay, ConfigError> {
+    const EXPECTED: &str = "FUNCTION:MS with 1 to 600000 milliseconds, joined by \";\"";
+    match rule.split_once(':') {
+        Some((function, ms)) if is_function(function) => {
+            Ok(Delay { function: function.to_owned(), ms: number(key, ms, 1, 600_000, EXPECTED)? })
+        }
+        _ => Err(bad(key, rule, EXPECTED)),
+    }
+}
+
+fn is_function(name: &str) -> bool {
+    name.starts_with("cu") && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 #[cfg(test)]
@@ -368,7 +399,7 @@ mod tests {
     const EVERY_KEY: &str = "devices=3,driver=13000,memory_gib=2,compute_capability=9.0,compute=model,clock=virtual,\
         kernel_us=0.5,kernel_jitter=20,binary=refuse,quiet=on,seed=7,cupti_gen=11,cupti_version=22,\
         buffers=thread,late_ms=3,partial=on,drop_every=4,reorder=on,incomplete=on,subscriber=busy:250,larger=16,\
-        unknown_kind=on,slow_complete_us=9,fail=cuptiActivityEnable:7@2;cuMemAlloc_v2:2";
+        unknown_kind=on,slow_complete_us=9,slow=cuptiEnableDomain:5,fail=cuptiActivityEnable:7@2;cuMemAlloc_v2:2";
 
     #[test]
     fn empty_text_is_the_default() {
@@ -405,6 +436,7 @@ mod tests {
             larger_bytes: 16,
             unknown_kind: true,
             slow_complete_us: 9,
+            slow: vec![Delay { function: "cuptiEnableDomain".into(), ms: 5 }],
             fail,
         };
         assert_eq!(EVERY_KEY.parse(), Ok(expected));
@@ -450,6 +482,9 @@ mod tests {
             "fail=cuA:0",
             "fail=x y:1",
             "fail=cuA:1@0",
+            "slow=cuA",
+            "slow=cuA:0",
+            "slow=x y:1",
             "cupti_gen=14",
             "subscriber=busy:",
             "subscriber=free:5",

@@ -39,7 +39,9 @@ fn enter(function: &str, needs: Needs, body: impl FnOnce(&'static Session) -> St
     if (needs == Needs::Driver || release.needs_driver_always()) && session.driver().is_none() {
         return release.not_initialized();
     }
-    body(session)
+    let status = body(session);
+    session.faults.linger(function);
+    status
 }
 
 /// Writes through a pointer of the client; [`Status::INVALID_PARAMETER`] for NULL.

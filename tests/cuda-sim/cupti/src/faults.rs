@@ -5,7 +5,7 @@
 
 use crate::status::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
-use cuda_sim_abi::config::{Config, Failure};
+use cuda_sim_abi::config::{Config, Delay, Failure};
 use std::time::Duration;
 
 /// One device record in this many keeps no times under `incomplete=on`.
@@ -18,6 +18,7 @@ const EMPTY_ONE_IN: u64 = 8;
 /// The faults of one session.
 pub(crate) struct Faults {
     rules: Vec<(Failure, AtomicU64)>,
+    slow: Vec<Delay>,
     drop_every: u64,
     records: AtomicU64,
     partial: bool,
@@ -36,6 +37,7 @@ impl Faults {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             rules: config.fail.iter().map(|rule| (rule.clone(), AtomicU64::new(0))).collect(),
+            slow: config.slow.clone(),
             drop_every: config.drop_every,
             records: AtomicU64::new(0),
             partial: config.partial,
@@ -58,6 +60,13 @@ impl Faults {
             }
         }
         refusal
+    }
+
+    /// Waits as long as `function` takes after its work.
+    pub(crate) fn linger(&self, function: &str) {
+        if let Some(delay) = self.slow.iter().find(|delay| delay.function == function) {
+            std::thread::sleep(Duration::from_millis(delay.ms));
+        }
     }
 
     /// Whether this record is dropped.

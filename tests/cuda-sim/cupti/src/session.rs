@@ -165,6 +165,11 @@ impl Session {
                 "cuptiFinalize outside a callback at the exit of an API call: the real one races with the program's calls",
             );
         }
+        if self.subscription.is_changing() {
+            die(
+                "cuptiFinalize while another thread enables callbacks: the real one takes the subscriber away under it",
+            );
+        }
         if self.handles.has_graphs() && !self.identity.release.survives_finalize_with_graphs() {
             die("cuptiFinalize before CUPTI 12.6 with CUDA graphs: the real one crashes");
         }

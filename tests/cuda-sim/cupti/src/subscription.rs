@@ -8,7 +8,7 @@
 use crate::enablement::{Calls, DRIVER_CALLS, RUNTIME_CALLS};
 use crate::status::Status;
 use core::ffi::{CStr, c_void};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use cuda_sim_abi::{config, domain, wanted};
 use std::ffi::CString;
 use std::sync::OnceLock;
@@ -91,11 +91,39 @@ pub(crate) struct Subscription {
     current: AtomicPtr<Subscriber>,
     other_tool: config::Subscriber,
     first_attempt: OnceLock<Instant>,
+    changes: AtomicUsize,
+}
+
+/// A thread that enables or disables callbacks, until dropped.
+pub(crate) struct Change<'subscription> {
+    changes: &'subscription AtomicUsize,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.changes.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Subscription {
     pub(crate) fn new(other_tool: config::Subscriber) -> Self {
-        Self { current: AtomicPtr::new(core::ptr::null_mut()), other_tool, first_attempt: OnceLock::new() }
+        Self {
+            current: AtomicPtr::new(core::ptr::null_mut()),
+            other_tool,
+            first_attempt: OnceLock::new(),
+            changes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Notes that the calling thread begins to enable or disable callbacks.
+    pub(crate) fn begin_change(&self) -> Change<'_> {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        Change { changes: &self.changes }
+    }
+
+    /// Whether a thread enables or disables callbacks.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.changes.load(Ordering::Acquire) != 0
     }
 
     /// Makes `subscriber` the one; its handle, or 39 and the name of who is there.

@@ -149,6 +149,7 @@ pub extern "C" fn cuptiEnableAllDomains(enable: u32, subscriber: *mut Subscriber
 }
 
 fn change(function: &str, handle: *mut Subscriber, change: impl FnOnce(&Subscriber) -> Status) -> Status {
+    let _inside = Session::current().subscription.begin_change();
     enter(function, Needs::Driver, |session| {
         let Some(found) = session.subscription.by_handle(handle) else { return Status::INVALID_PARAMETER };
         let status = change(found);
