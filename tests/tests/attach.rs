@@ -9,7 +9,9 @@ use std::process::Command;
 
 use gpu_agent_tests::agent::Left;
 use gpu_agent_tests::bare::{Bare, KERNEL, Program};
+use gpu_agent_tests::process::Running;
 use gpu_agent_tests::{Agent, GroundTruth, cudarc, json_log, programs};
+use rustix::process::Signal;
 
 /// What the simulated device does in these tests: everything at once.
 const SIMULATOR: &str = "compute=model,clock=virtual,kernel_us=2,quiet=on";
@@ -123,27 +125,48 @@ fn a_python_program_that_loads_cuda_later_is_waited_for() {
     program.end();
 }
 
+/// `gpu-agent yield` of a process, once the agent that is attached to it sees that CUPTI was lent.
+fn lent(agent: &mut Agent, pid: u32) -> Running {
+    let mut command = Command::new(programs::program("gpu-agent"));
+    let lending = Running::start(command.args(["yield", "--pid", &pid.to_string()]));
+    agent.until_targets_are(1, "yielded");
+    lending
+}
+
+/// Ends it as Ctrl-C does.
+fn take_back(lending: Running) {
+    lending.signal(Signal::INT);
+    let done = lending.finish();
+    assert!(done.status.success(), "{}", done.stderr);
+}
+
 #[test]
 fn a_process_is_let_go_by_one_command_and_lent_by_another() {
     let mut program = Program::start(&mut Bare::c().command(SIMULATOR));
-    let pid = program.pid().to_string();
-    let mut agent = Agent::attach(&[program.pid()], None, &ATTACH);
+    let pid = program.pid();
+    let mut agent = Agent::attach(&[pid], None, &ATTACH);
     agent.until_targets_are(1, "armed");
-    let command = |arguments: &[&str]| {
-        let done = Command::new(programs::program("gpu-agent")).args(arguments).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    };
-    command(&["yield", "--pid", &pid, "--duration", "300ms"]);
+    let lending = lent(&mut agent, pid);
+    program.launch(40);
+    take_back(lending);
     agent.until_targets_are(1, "armed");
-    command(&["detach", "--pid", &pid]);
+    program.launch(30);
+
+    // What lets it go for good stands, whatever becomes of what lent it.
+    let lending = lent(&mut agent, pid);
+    let mut detach = Command::new(programs::program("gpu-agent"));
+    let done = detach.args(["detach", "--pid", &pid.to_string()]).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     agent.until_targets_are(1, "detached");
+    take_back(lending);
     program.launch(50);
     let left = agent.terminate();
-    assert_eq!(executions(&left, program.pid()), 0);
-    let mut agent = Agent::attach(&[program.pid()], None, &ATTACH);
+    assert_eq!(executions(&left, pid), 30, "{}", left.finished.stderr);
+
+    let mut agent = Agent::attach(&[pid], None, &ATTACH);
     agent.until_targets_are(1, "armed");
     program.launch(60);
-    assert_eq!(executions(&agent.terminate(), program.pid()), 60);
+    assert_eq!(executions(&agent.terminate(), pid), 60);
     program.end();
 }
 
