@@ -91,10 +91,10 @@ fn a_process_without_a_libcupti_gets_the_agents_own() {
     let mut command = Bare::c().command(SIMULATOR);
     // The runtime tells which CUDA it is.
     command.env("LD_LIBRARY_PATH", cuda.path()).env("LD_PRELOAD", cuda.path().join("libcudart.so.12"));
-    let mut program = Program::start(&mut command);
+    let program = Program::start(&mut command);
     let pid = program.pid();
     let refused = Agent::attach(&[pid], None, &[ATTACH.as_slice(), &["--duration", "2s"]].concat()).finish();
-    assert!(refused.finished.stderr.contains("state=no-cupti"), "{}", refused.finished.stderr);
+    assert!(refused.finished.stderr.contains("state=no_cupti"), "{}", refused.finished.stderr);
     program.end();
 
     let mut program = Program::start(&mut command);
