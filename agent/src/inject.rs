@@ -44,6 +44,7 @@ pub mod threads;
 pub mod way;
 
 use std::fs::File;
+use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -129,27 +130,29 @@ pub fn inject_locked(
     }
 }
 
-/// One agent at a time: a lock on the process's folder in `/proc`, which ends with its holder.
+/// One agent at a time: a lock on the process's memory in `/proc`, which only those can open who may trace it. It ends with its
+/// holder. Agents that see different mounts of `/proc`, as in two containers, do not see each other's.
 #[derive(Debug)]
 pub struct Lock {
-    _folder: File,
+    _memory: Option<File>,
 }
 
 impl Lock {
     /// Takes that of `pid`.
     ///
     /// # Errors
-    /// [`Error::Contended`] where another agent has it, [`Error::Gone`] and [`Error::Proc`].
+    /// [`Error::Contended`] where another agent has it, and [`Error::Gone`].
     pub fn take(pid: Pid) -> Result<Self, Error> {
-        let path = format!("/proc/{pid}");
-        let folder = File::open(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::Gone { pid },
-            _ => Error::Proc { path, source },
-        })?;
-        match flock(folder.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+        let memory = match File::open(format!("/proc/{pid}/mem")) {
+            Ok(memory) => memory,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Gone { pid }),
+            // Why the process cannot be traced is found out and told later.
+            Err(_) => return Ok(Self { _memory: None }),
+        };
+        match flock(memory.as_fd(), FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Contended { pid }),
             // Where it cannot be locked, the second agent is refused as a second tracer.
-            Ok(()) | Err(_) => Ok(Self { _folder: folder }),
+            Ok(()) | Err(_) => Ok(Self { _memory: Some(memory) }),
         }
     }
 }

@@ -9,8 +9,10 @@
 //! agent: the function or the `syscall; ret` that it runs returns into the C library's own `rt_sigreturn`, and the stack
 //! below holds the frame of a signal with the thread's state in it. Linux treats the end of a tracer as a detach, so an agent
 //! that is killed leaves a thread that finishes its one call, "returns from a signal", and goes on with what it did.
-//! Only then does it notice: a call that Linux would have restarted with the rest of its time-out ends with `EINTR`
-//! (signal(7)). Where the agent lives, it restores the registers itself, and Linux restarts the call as if nothing had been.
+//! Only then does it notice: a call that Linux would have restarted with the rest of its time-out, or that any handler ends,
+//! ends with `EINTR` (signal(7)), and one that is ended only by handlers without `SA_RESTART` starts again after those too. Where the agent lives, it restores the registers itself, and Linux restarts the call as if nothing had been.
+
+use core::ops::Range;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -119,6 +121,8 @@ pub trait Arch {
     /// The frame that brings a thread with this state back, written so that the stack pointer at a call is `Frame::address`
     /// and all of it lies below `top`.
     fn frame(state: &Self::Registers, vector: &[u8], signal_mask: u64, gadgets: &Gadgets, top: u64) -> Frame;
+    /// Where a return from a handler leads: an address in there on a stack means that a handler runs above it.
+    fn handlers(gadgets: &Gadgets, vdso: &Range<u64>) -> Range<u64>;
     /// Registers for `call`, whose return leads into the frame.
     fn call(state: &Self::Registers, call: &Call, gadgets: &Gadgets, frame: &Frame) -> Self::Registers;
     /// Registers of a thread that does nothing but come back.

@@ -48,8 +48,12 @@ pub struct Held<'a, D: Door, A: Arch> {
     tid: Tid,
     since: Instant,
     gadgets: Gadgets,
-    /// What to restore; `None` as long as nothing was changed.
+    /// The call that it was stopped in, as long as that is the agent's to start again.
+    call: Option<Interrupted<A>>,
+    /// What else to restore; `None` as long as nothing was changed.
     saved: Option<Saved<A>>,
+    /// It has a seccomp filter.
+    is_filtered: bool,
     /// It runs: neither can its registers be set nor can it be let go.
     runs: bool,
     /// It has stopped where signals are delivered, and whence Linux restarts a call.
@@ -59,10 +63,15 @@ pub struct Held<'a, D: Door, A: Arch> {
     released: bool,
 }
 
+/// A thread as it stopped, and as it is to go on.
+#[derive(Debug)]
+struct Interrupted<A: Arch> {
+    stopped: A::Registers,
+    registers: A::Registers,
+}
+
 #[derive(Debug)]
 struct Saved<A: Arch> {
-    /// As the thread stopped, and as it is to go on.
-    stopped: A::Registers,
     registers: A::Registers,
     vector: Vec<u8>,
     /// Its own, and the present one.
@@ -78,10 +87,10 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
     pub fn stop(
         door: &'a D,
         pid: Pid,
-        candidate: Candidate,
+        candidate: &Candidate,
         runtime: &Runtime,
     ) -> Result<Option<Self>, Error> {
-        let Candidate { tid, position, .. } = candidate;
+        let (tid, position) = (candidate.tid, candidate.position);
         let gadgets = runtime.gadgets;
         door.seize(tid).map_err(failed(pid, tid, "trace"))?;
         let since = Instant::now();
@@ -91,7 +100,9 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             tid,
             since,
             gadgets,
+            call: None,
             saved: None,
+            is_filtered: false,
             runs: true,
             restarts: false,
             inside: false,
@@ -117,18 +128,28 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             tid,
             "read the registers of",
         ))?;
-        let is_known = length == size_of::<A::Registers>() && runtime.is_of(door, pid);
-        let resumable = is_known.then(|| A::resumable(&stopped, position)).flatten();
-        let Some(registers) = resumable else {
-            held.release()?;
-            return Ok(None);
-        };
-        held.borrow(stopped, registers)?;
+        // Where it is not borrowed after all, the call is started again all the same: nothing but the agent has ended it.
+        let own =
+            (length == size_of::<A::Registers>()).then(|| A::resumable(&stopped, A::position(&stopped)));
+        held.call = own.flatten().map(|registers| Interrupted { stopped, registers });
+        // Filters and their like are a thread's own.
+        let status = Status::read(Pid(tid.0))?;
+        held.is_filtered = status.seccomp == 2;
+        let is_where_it_was = A::resumable(&stopped, position).is_some();
+        let may_call = status.seccomp != 1 && !status.shadow_stack;
+        let state = held.call.as_ref().map(|call| call.registers);
+        match state {
+            Some(state) if is_where_it_was && may_call && runtime.is_of(door, pid) => held.borrow(state)?,
+            _ => {
+                held.release()?;
+                return Ok(None);
+            }
+        }
         Ok(Some(held))
     }
 
     /// Saves the thread's state, prepares its way back, and blocks its signals.
-    fn borrow(&mut self, stopped: A::Registers, registers: A::Registers) -> Result<(), Error> {
+    fn borrow(&mut self, registers: A::Registers) -> Result<(), Error> {
         let (door, pid, tid) = (self.door, self.pid, self.tid);
         let mut vector = vec![0; MAX_FRAME_BYTES];
         let length = door.registers(tid, RegisterSet::Other(A::VECTOR_SET), &mut vector).map_err(failed(
@@ -149,7 +170,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         // From here on the registers lead back by themselves; the mask is in the frame.
         let idle = A::idle(&registers, &self.gadgets, &frame);
         self.set(RegisterSet::General, idle.as_bytes())?;
-        self.saved = Some(Saved { stopped, registers, vector, signal_mask, blocked: signal_mask, frame });
+        self.saved = Some(Saved { registers, vector, signal_mask, blocked: signal_mask, frame });
         self.block(ALL_BUT_FAULTS, "block the signals of")
     }
 
@@ -158,6 +179,11 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
         let Some(saved) = &mut self.saved else { return Ok(()) };
         saved.blocked = signals | saved.signal_mask;
         self.door.set_signal_mask(self.tid, saved.blocked).map_err(failed(self.pid, self.tid, what))
+    }
+
+    /// Whether the thread has a seccomp filter.
+    pub fn is_filtered(&self) -> bool {
+        self.is_filtered
     }
 
     /// The thread's seccomp filters; `None` where this agent may not read them.
@@ -252,7 +278,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             // only when time is up.
             if self.mask()? & OURS != OURS {
                 self.inside = false;
-                self.saved = None;
+                (self.call, self.saved) = (None, None);
                 return Ok(());
             }
             // It answers a `setuid`, or is about to be itself again.
@@ -284,14 +310,18 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             self.fetch()?;
         }
         // A thread inside of the code comes back by itself once that has ended.
-        if let Some(saved) = self.saved.take().filter(|_| !self.inside) {
-            let registers = if self.must_not_restart(&saved) { &saved.stopped } else { &saved.registers };
-            self.set(RegisterSet::Other(A::VECTOR_SET), &saved.vector)?;
-            self.door.set_signal_mask(self.tid, saved.signal_mask).map_err(failed(
-                self.pid,
-                self.tid,
-                "restore the signal mask of",
-            ))?;
+        let (call, saved) = (self.call.take(), self.saved.take());
+        if let Some(call) = call.filter(|_| !self.inside) {
+            let mask = saved.as_ref().map_or(self.mask()?, |saved| saved.signal_mask);
+            let registers = if self.must_not_restart(&call, mask) { &call.stopped } else { &call.registers };
+            if let Some(saved) = saved {
+                self.set(RegisterSet::Other(A::VECTOR_SET), &saved.vector)?;
+                self.door.set_signal_mask(self.tid, mask).map_err(failed(
+                    self.pid,
+                    self.tid,
+                    "restore the signal mask of",
+                ))?;
+            }
             self.set(RegisterSet::General, registers.as_bytes())?;
         }
         self.door.detach(self.tid).map_err(failed(self.pid, self.tid, "let go of"))?;
@@ -301,9 +331,9 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
 
     /// Whether a call that the agent would start again is to end with `EINTR` instead: a handler is about to run, for which the
     /// program may wait in just this call.
-    fn must_not_restart(&self, saved: &Saved<A>) -> bool {
-        saved.stopped.as_bytes() != saved.registers.as_bytes()
-            && Status::read(Pid(self.tid.0)).is_ok_and(|status| status.handled & !saved.signal_mask != 0)
+    fn must_not_restart(&self, call: &Interrupted<A>, signal_mask: u64) -> bool {
+        call.stopped.as_bytes() != call.registers.as_bytes()
+            && Status::read(Pid(self.tid.0)).is_ok_and(|status| status.handled & !signal_mask != 0)
     }
 
     /// Registers for a call whose return leads into the frame below the thread's own stack.

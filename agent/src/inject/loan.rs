@@ -42,11 +42,17 @@ impl<'h, 'a, D: Door> Loan<'h, 'a, D> {
     }
 
     /// All of it; leaves the files, the shim's first, and perhaps its companion's.
-    pub fn hand_over(&mut self, runtime: &Runtime, layout: Layout, ways: &[Way]) -> Result<Vec<File>, Error> {
+    pub fn hand_over(
+        &mut self,
+        runtime: &Runtime,
+        layout: Layout,
+        ways: Vec<Way>,
+    ) -> Result<Vec<File>, Error> {
         let pid = self.pid;
         let mut files = Vec::new();
         let mut descriptors = [NONE; 2];
-        for (way, place) in ways.iter().zip(&mut descriptors) {
+        for (way, place) in ways.into_iter().zip(&mut descriptors) {
+            // A name ends with this, before anything is written.
             let (descriptor, file) = way.open(self.held, pid)?;
             self.descriptors.push(descriptor.into());
             *place = descriptor;

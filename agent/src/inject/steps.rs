@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::arch::Native;
-use super::cupti::{self, Cuda};
+use super::arch::{Arch, Native};
+use super::cupti::{self, Cuda, Release};
 use super::door::Door;
 use super::held::Held;
 use super::loan::Loan;
@@ -34,6 +34,9 @@ const NAP: Duration = Duration::from_micros(500);
 /// The longest, once a process has kept us waiting.
 const LONGEST_NAP: Duration = Duration::from_millis(8);
 
+/// The first CUPTI that may be switched on where there are CUDA graphs already.
+const GRAPHS_FROM: Release = Release { major: 12, minor: 6 };
+
 /// How long a program may take from its exec to its dynamic linker.
 const START: Duration = Duration::from_millis(20);
 
@@ -47,7 +50,6 @@ pub struct Steps<'a, D: Door> {
     door: &'a D,
     process: &'a Process,
     options: &'a Options,
-    has_seccomp: bool,
     told: Injected,
 }
 
@@ -65,7 +67,7 @@ type Borrowed<'a, D> = Held<'a, D, Native>;
 impl<'a, D: Door> Steps<'a, D> {
     /// Nothing is done yet.
     pub fn new(door: &'a D, process: &'a Process, options: &'a Options) -> Self {
-        Self { door, process, options, has_seccomp: false, told: Injected::default() }
+        Self { door, process, options, told: Injected::default() }
     }
 
     /// All of them.
@@ -75,7 +77,6 @@ impl<'a, D: Door> Steps<'a, D> {
     pub fn run(mut self, library: &[u8]) -> Result<Injected, Error> {
         let pid = self.process.pid;
         let checked = checks::check(self.process)?;
-        self.has_seccomp = checked.has_seccomp;
         let files = process::mapped(pid).map_err(|source| Error::Mappings { pid, source })?;
         // Its memory goes before it does.
         if files.is_empty() {
@@ -131,39 +132,46 @@ impl<'a, D: Door> Steps<'a, D> {
     }
 
     /// The libcupti that the shim is to have, where the process has none and the agent carries one. Refused is one that cannot
-    /// be switched on where there are CUDA graphs already.
+    /// be switched on where there are CUDA graphs already, whosever it is.
     fn companion(&self, files: &[Mapped]) -> Result<Option<Vec<u8>>, Error> {
-        let pid = self.process.pid;
         let cuda = Cuda::of(files);
-        match (cuda.candidates(pid).into_iter().next(), &self.options.cupti_folder) {
-            (Some(cupti), _) if cupti.is_before_12_6 == Some(true) && !self.options.force => {
-                let refusal = Refusal::GraphsUnsafe { library: cupti.path.display().to_string() };
-                Err(Error::Refused { pid, refusal })
-            }
-            (None, Some(folder)) => Ok(self.carried(&cuda, folder)),
-            _ => Ok(None),
+        match (cuda.candidates(self.process.pid).into_iter().next(), &self.options.cupti_folder) {
+            (Some(own), _) => self.is_safe(&own.path, own.is_before_12_6).map(|()| None),
+            (None, Some(folder)) => self.carried(&cuda, folder),
+            (None, None) => Ok(None),
         }
     }
 
     /// The agent's copy; without one the shim says that it found none, so that is no reason to stop here.
-    fn carried(&self, cuda: &Cuda, folder: &Path) -> Option<Vec<u8>> {
+    fn carried(&self, cuda: &Cuda, folder: &Path) -> Result<Option<Vec<u8>>, Error> {
         let pid = self.process.pid.0;
-        match cupti::carried(cuda, folder, native()) {
-            Ok(carried) => match std::fs::read(&carried.path) {
-                Ok(bytes) => {
-                    tracing::info!(pid, path = %carried.path.display(), release = %carried.release, "the process has no libcupti, and gets this one");
-                    Some(bytes)
-                }
-                Err(error) => {
-                    tracing::warn!(pid, path = %carried.path.display(), %error, "the agent's copy of libcupti cannot be read");
-                    None
-                }
-            },
+        let carried = match cupti::carried(cuda, folder, native()) {
+            Ok(carried) => carried,
             Err(reason) => {
                 tracing::warn!(pid, %reason, "the process has no libcupti, and the agent none for it");
-                None
+                return Ok(None);
+            }
+        };
+        self.is_safe(&carried.path, Some(carried.release < GRAPHS_FROM))?;
+        let path = carried.path.display();
+        match std::fs::read(&carried.path) {
+            Ok(bytes) => {
+                tracing::info!(pid, %path, release = %carried.release, "the process has no libcupti, and gets this one");
+                Ok(Some(bytes))
+            }
+            Err(error) => {
+                tracing::warn!(pid, %path, %error, "the agent's copy of libcupti cannot be read");
+                Ok(None)
             }
         }
+    }
+
+    fn is_safe(&self, cupti: &Path, is_before_12_6: Option<bool>) -> Result<(), Error> {
+        if is_before_12_6 != Some(true) || self.options.force {
+            return Ok(());
+        }
+        let refusal = Refusal::GraphsUnsafe { library: cupti.display().to_string() };
+        Err(Error::Refused { pid: self.process.pid, refusal })
     }
 
     /// The same with files in the process's root, where it may not execute memory files.
@@ -185,15 +193,15 @@ impl<'a, D: Door> Steps<'a, D> {
         ways: impl Iterator<Item = Result<Way, Error>>,
     ) -> Result<Vec<File>, Error> {
         let pid = self.process.pid;
-        let (has_seccomp, force) = (self.has_seccomp, self.options.force);
+        let force = self.options.force;
         let ways: Vec<Way> = ways.collect::<Result<_, _>>()?;
         let by = if matches!(ways.first(), Some(Way::Disk(_))) { By::File } else { By::MemoryFile };
         self.with_thread(runtime, |held| {
-            if has_seccomp {
+            if held.is_filtered() {
                 seccomp_is_no_obstacle(held, pid, by, force)?;
             }
             let mut loan = Loan::new(held, pid);
-            let outcome = loan.hand_over(runtime, layout, &ways);
+            let outcome = loan.hand_over(runtime, layout, ways);
             if outcome.is_err() {
                 loan.undo();
             }
@@ -222,9 +230,9 @@ impl<'a, D: Door> Steps<'a, D> {
         let mut nap = NAP;
         loop {
             let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-            let memory = Memory { anonymous: anonymous(pid)?, forbidden: runtime.forbidden.clone() };
+            let memory = memory(pid, runtime)?;
             for candidate in threads::candidates::<D, Native>(self.door, pid, &memory)? {
-                match self.stop(candidate, runtime) {
+                match self.stop(&candidate, runtime) {
                     Ok(Some(held)) => return Ok((turn, held)),
                     // It has left its call, or ended; another may do.
                     Ok(None) => {}
@@ -243,8 +251,11 @@ impl<'a, D: Door> Steps<'a, D> {
         }
     }
 
-    fn stop(&self, candidate: Candidate, runtime: &Runtime) -> Result<Option<Borrowed<'a, D>>, Error> {
+    fn stop(&self, candidate: &Candidate, runtime: &Runtime) -> Result<Option<Borrowed<'a, D>>, Error> {
         let pid = self.process.pid;
+        if !candidate.is_still_there(pid) {
+            return Ok(None);
+        }
         match Held::stop(self.door, pid, candidate, runtime) {
             // Who came first is told from what else forbids it.
             Err(error @ Error::Trace { .. }) => match checks::Status::read(Pid(candidate.tid.0))?.refusal() {
@@ -328,19 +339,26 @@ fn seccomp_is_no_obstacle<D: Door>(
     refusal.map_or(Ok(()), |refusal| Err(Error::Refused { pid, refusal }))
 }
 
-/// Where in the process memory without a file lies.
-fn anonymous(pid: Pid) -> Result<Vec<core::ops::Range<u64>>, Error> {
+/// What of the process's memory matters to the choice of a thread.
+fn memory(pid: Pid, runtime: &Runtime) -> Result<Memory, Error> {
     let path = format!("/proc/{pid}/maps");
-    let mut ranges = Vec::new();
+    let (mut anonymous, mut vdso) = (Vec::new(), 0..0);
     let read = File::open(&path).and_then(|file| {
         maps::for_each(io::BufReader::new(file), |mapping| {
-            if mapping.inode == 0 && mapping.path != b"[heap]" {
-                ranges.push(mapping.start..mapping.end);
+            let range = mapping.start..mapping.end;
+            match mapping.path {
+                b"[vdso]" => vdso = range,
+                b"[heap]" => {}
+                _ if mapping.inode == 0 => anonymous.push(range),
+                _ => {}
             }
         })
     });
     match read {
-        Ok(()) => Ok(ranges),
+        Ok(()) => {
+            let handlers = Native::handlers(&runtime.gadgets, &vdso);
+            Ok(Memory { anonymous, forbidden: runtime.forbidden.clone(), handlers })
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Gone { pid }),
         Err(source) => Err(Error::Proc { path, source }),
     }

@@ -2,7 +2,8 @@
 //!
 //! Enters: `/proc/PID/task/*/syscall`, the process's mappings, the top of each stack. Leaves: threads, the best first. Refuses:
 //! threads that run; threads that wait for a lock, in the allocator or in the dynamic linker, because they may hold a lock
-//! that `pthread_create` wants; threads on a stack with no room (Go's goroutines).
+//! that `pthread_create` wants, and threads in a handler, because what it interrupted may; threads on a stack with no room
+//! (Go's goroutines).
 
 use std::fs;
 use std::io;
@@ -20,15 +21,22 @@ const MOST_THREADS: usize = 4096;
 /// Where Go keeps its heap, and the small stacks of its goroutines in it (`runtime/malloc.go`, arena hints).
 const GO_HEAP: Range<u64> = 0xc0_0000_0000..0xe0_0000_0000;
 
+/// Bytes of the stack in which the return of a handler is looked for.
+const HANDLER_BYTES: usize = 64 << 10;
+
 /// A thread that may be borrowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Candidate {
+    /// It has real-time priority, or not all of its process's processors; a thread that it makes inherits that.
+    pub is_special: bool,
     /// How it waits; the best is the least.
     pub rest: Rest,
     /// It.
     pub tid: Tid,
     /// Stack pointer and program counter, by which it is known to be where it was.
     pub position: (u64, u64),
+    /// What was read of it.
+    seen: String,
 }
 
 /// What of a process's memory matters to the choice.
@@ -38,6 +46,8 @@ pub struct Memory {
     pub anonymous: Vec<Range<u64>>,
     /// Code of the dynamic linker and of the allocator.
     pub forbidden: Vec<Range<u64>>,
+    /// Where returns from handlers lead.
+    pub handlers: Range<u64>,
 }
 
 /// The threads that may be borrowed now, the best first.
@@ -49,13 +59,48 @@ pub fn candidates<D: Door, A: Arch>(door: &D, pid: Pid, memory: &Memory) -> Resu
         .take(MOST_THREADS)
         .filter_map(|tid| {
             // A thread may end between two looks.
-            let line = fs::read_to_string(format!("/proc/{pid}/task/{}/syscall", tid.0)).ok()?;
-            let (rest, position) = at_rest::<A>(&line, memory)?;
-            may_be_borrowed(door, pid, position.0, memory).then_some(Candidate { rest, tid, position })
+            let seen = doing(pid, tid)?;
+            let (rest, position) = at_rest::<A>(&seen, memory)?;
+            let is_special = is_special(pid, tid);
+            may_be_borrowed(door, pid, position.0, memory).then_some(Candidate {
+                is_special,
+                rest,
+                tid,
+                position,
+                seen,
+            })
         })
         .collect();
     found.sort_unstable();
     Ok(found)
+}
+
+fn doing(pid: Pid, tid: Tid) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/task/{}/syscall", tid.0)).ok()
+}
+
+impl Candidate {
+    /// Whether the thread still does what it was seen at; others have been looked at since.
+    #[must_use]
+    pub fn is_still_there(&self, pid: Pid) -> bool {
+        doing(pid, self.tid).is_some_and(|now| now == self.seen)
+    }
+}
+
+/// Whether the thread has real-time priority (proc(5), field 41 of `stat`), or other processors than its process's first.
+fn is_special(pid: Pid, tid: Tid) -> bool {
+    let text = |tid: u32, file: &str| {
+        fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).unwrap_or_default()
+    };
+    let stat = text(tid.0, "stat");
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let policy = after_name.split_ascii_whitespace().nth(38).and_then(|field| field.parse::<i32>().ok());
+    let is_ordinary = matches!(policy, Some(libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE));
+    let processors = |tid: u32| {
+        let status = text(tid, "status");
+        status.lines().find_map(|line| line.strip_prefix("Cpus_allowed:")).map(str::to_owned)
+    };
+    !is_ordinary || processors(tid.0) != processors(pid.0)
 }
 
 /// How the thread waits whose `/proc/PID/task/TID/syscall` this is, and its stack pointer and program counter; `None` for one that may
@@ -82,14 +127,20 @@ fn position(line: &str) -> Option<(u64, u64)> {
     Some((hexadecimal(fields.next()?)?, code))
 }
 
-/// Whether none of the innermost calls is in forbidden code.
+/// Whether none of the innermost calls is in forbidden code, and none further out was interrupted by a handler: what that
+/// was is not known.
 fn may_be_borrowed<D: Door>(door: &D, pid: Pid, stack: u64, memory: &Memory) -> bool {
-    let mut bytes = [0; LOOK_WORDS * 8];
+    let Some(end) = memory.anonymous.iter().find(|range| range.contains(&stack)).map(|range| range.end)
+    else {
+        return false;
+    };
+    let mut bytes = vec![0; HANDLER_BYTES.min(end.saturating_sub(stack) as usize)];
     let Ok(length) = door.read(pid, stack, &mut bytes) else { return false };
     let (words, _) = bytes.get(..length).unwrap_or_default().as_chunks::<8>();
-    !words.iter().any(|word| {
-        let address = u64::from_le_bytes(*word);
-        memory.forbidden.iter().any(|range| range.contains(&address))
+    let mut addresses = words.iter().map(|word| u64::from_le_bytes(*word)).enumerate();
+    !addresses.any(|(index, address)| {
+        memory.handlers.contains(&address)
+            || (index < LOOK_WORDS && memory.forbidden.iter().any(|range| range.contains(&address)))
     })
 }
 
@@ -115,6 +166,7 @@ mod tests {
         let memory = Memory {
             anonymous: vec![STACK, 0xc0_0000_0000..0xc0_1000_0000],
             forbidden: vec![0x7f10_0000_0000..0x7f10_0003_0000, 0x7f20_0000_0000..0x7f20_0000_1000],
+            handlers: 0..0,
         };
         at_rest::<X86_64>(line, &memory).map(|(rest, _)| rest)
     }

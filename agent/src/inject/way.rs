@@ -3,15 +3,15 @@
 //! Enters: a held thread. Leaves: a descriptor in the process, and the agent's own of the same file. Refuses: to follow a link
 //! of the process, to write what another user could change, to leave a name behind.
 
-use std::ffi::OsString;
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, read_link};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, ResolveFlags, StatVfsMountFlags, Uid, fchown, fstat, fstatvfs, open, openat,
-    openat2, unlinkat,
+    AtFlags, Mode, OFlags, ResolveFlags, StatVfsMountFlags, Uid, fchown, fcntl_get_seals, fstat, fstatvfs,
+    open, openat, openat2, unlinkat,
 };
 
 use gpu_agent_ring::control::mono_ns;
@@ -51,8 +51,8 @@ pub struct Named {
     name: OsString,
     /// As the process sees it.
     path: String,
-    /// Device and inode.
-    identity: (u64, u64),
+    device: u64,
+    inode: u64,
 }
 
 impl Way {
@@ -75,7 +75,9 @@ impl Way {
             Self::Disk(named) => named.open(held)?,
         } as u32;
         let opened = held.descriptor(descriptor).and_then(|file| {
-            self.is(&file)?.then_some(file).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+            self.is(&file)?
+                .then_some(file)
+                .ok_or_else(|| io::Error::other("another file has its descriptor's number"))
         });
         opened.map(|file| (descriptor, file)).map_err(|source| {
             let close = [u64::from(descriptor), 0, 0, 0, 0, 0];
@@ -86,12 +88,17 @@ impl Way {
         })
     }
 
-    /// Whether `file` is the one that was meant, and not one that the process has put in its place.
+    /// Whether `file` is the one that was meant: neither one that the process has put in its place, nor one that has its number
+    /// where the thread has descriptors of its own. Nothing was written into it yet.
     fn is(&self, file: &File) -> io::Result<bool> {
         let found = file.metadata()?;
         Ok(match self {
-            Self::Memory(_) => true,
-            Self::Disk(named) => (found.dev(), found.ino()) == named.identity,
+            Self::Memory(name) => {
+                let link = read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+                let is_called_so = link.as_os_str() == OsStr::new(&format!("/memfd:{name} (deleted)"));
+                is_called_so && found.len() == 0 && fcntl_get_seals(file).is_ok()
+            }
+            Self::Disk(named) => (found.dev(), found.ino(), found.len()) == (named.device, named.inode, 0),
         })
     }
 }
@@ -121,7 +128,7 @@ impl Named {
         let file = openat(&found, &name, create, Mode::RUSR | Mode::WUSR)?;
         let status = fstat(&file)?;
         let path = format!("{folder}/{}", name.display());
-        let named = Self { folder: found, name, path, identity: (status.st_dev, status.st_ino) };
+        let named = Self { folder: found, name, path, device: status.st_dev, inode: status.st_ino };
         fchown(&file, Some(Uid::from_raw(process.uid)), None)?;
         Ok(named)
     }

@@ -3,6 +3,8 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use gpu_agent::inject::mailbox::SHARED_BYTES;
+
 use super::rig::{ALL, Busy, QUIET, cycles, example, library};
 
 /// Longest time for one cycle, on a host with much else to do.
@@ -65,7 +67,7 @@ fn nothing_is_left_but_the_library() {
     busy.inject().unwrap();
     assert_eq!(threads_in_the_end(&busy, threads), threads);
     assert_eq!(busy.memory_files(), first, "neither code nor mailbox stay mapped");
-    assert_eq!(busy.mappings_of(128 << 10), 0, "nor the stack of the borrowed thread");
+    assert_eq!(busy.mappings_of(SHARED_BYTES), 0, "nor what was shared");
     let status = std::fs::read_to_string(format!("/proc/{}/status", busy.pid())).unwrap();
     assert!(status.contains("TracerPid:\t0"), "{status}");
 }
@@ -114,7 +116,8 @@ fn a_request_that_fails_leaves_a_process_that_is_as_before_and_can_be_entered() 
     }
     assert!(failed >= 20, "{failed} requests failed");
     busy.inject().unwrap();
-    assert!(busy.end().injections >= 1);
+    let noticed = busy.end();
+    assert!(noticed.injections >= 1 && noticed.interrupted == 0, "{noticed:?}");
 }
 
 fn threads(busy: &Busy) -> usize {

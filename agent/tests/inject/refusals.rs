@@ -79,6 +79,29 @@ fn a_seccomp_filter_that_stands_in_the_way_is_read_before_it_is_met() {
 }
 
 #[test]
+fn a_filter_that_only_the_borrowed_thread_has_is_read_too() {
+    let busy = Busy::start(&["restless", "filtered"]);
+    assert_eq!(refused(busy.refusal()), Refusal::Seccomp { call: "memfd_create", kills: true });
+    busy.end();
+}
+
+#[test]
+fn nothing_is_written_into_a_file_of_the_program_that_has_the_number_of_ours() {
+    let busy = Busy::start(&["restless", "files"]);
+    let error = busy.refusal().to_string();
+    assert!(error.contains("another file has its descriptor's number"), "{error}");
+    assert_eq!(busy.end().injections, 0);
+}
+
+#[test]
+fn a_thread_in_a_handler_is_not_borrowed() {
+    let busy = Busy::start(&["restless", "handler"]);
+    let error = busy.refusal();
+    assert!(matches!(error, Error::NoThreadAtRest { .. }), "{error}");
+    busy.end();
+}
+
+#[test]
 fn a_process_that_never_rests_is_given_up_after_the_time_that_was_said() {
     let mut spinning =
         Command::new("sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap();

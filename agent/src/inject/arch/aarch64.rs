@@ -9,6 +9,8 @@
 
 mod code;
 
+use core::ops::Range;
+
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::{Arch, Call, Frame, Gadgets, Numbers, Rest};
@@ -73,6 +75,8 @@ const VECTOR_HEAD: [u32; 2] = [0x4650_8001, 528];
 const KEEP_STACK: u64 = 0x7fff;
 /// Bytes of one instruction.
 const INSTRUCTION_BYTES: u64 = 4;
+/// `MSG_WAITALL`.
+const WAIT_ALL: u64 = libc::MSG_WAITALL as u64;
 /// `TIMER_ABSTIME`.
 const ABSOLUTE: u64 = 1;
 
@@ -108,8 +112,11 @@ impl Arch for Aarch64 {
             // clock_nanosleep, until a moment or for a while; nanosleep.
             115 if second & ABSOLUTE != 0 => Some(Rest::Timed),
             115 | 101 => Some(Rest::Fragile),
-            // read, readv, recvfrom, recvmsg, accept, accept4, wait4, waitid, rt_sigsuspend.
-            63 | 65 | 207 | 212 | 202 | 242 | 260 | 95 | 133 => Some(Rest::Endless),
+            // recvfrom, recvmsg, unless they would return what of a whole has come so far.
+            207 => (fourth & WAIT_ALL == 0).then_some(Rest::Endless),
+            212 => (third & WAIT_ALL == 0).then_some(Rest::Endless),
+            // read, readv, accept, accept4, wait4, waitid. Not rt_sigsuspend, in which handlers wait.
+            63 | 65 | 202 | 242 | 260 | 95 => Some(Rest::Endless),
             _ => None,
         }
     }
@@ -163,6 +170,11 @@ impl Arch for Aarch64 {
             }
         }
         Frame { address, bytes: frame.as_bytes().to_vec() }
+    }
+
+    fn handlers(_gadgets: &Gadgets, vdso: &Range<u64>) -> Range<u64> {
+        // Its first byte is named on every first stack, among what the program was started with.
+        vdso.start.saturating_add(1)..vdso.end
     }
 
     fn call(state: &Registers, call: &Call, gadgets: &Gadgets, frame: &Frame) -> Registers {

@@ -3,6 +3,8 @@
 //! Sources: `arch/x86/include/uapi/asm/{sigcontext,ucontext}.h` and `arch/x86/kernel/signal_64.c` for the frame,
 //! `arch/x86/entry/syscalls/syscall_64.tbl` for the numbers, the System V ABI for calls.
 
+use core::ops::Range;
+
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::{Arch, Call, Frame, Gadgets, Numbers, Rest};
@@ -106,6 +108,8 @@ const WITHOUT_TILES_BYTES: usize = 2696;
 const SYSCALL_BYTES: u64 = 2;
 /// Linux's own error numbers (include/linux/errno.h): restart, restart, restart without a handler, restart with a block.
 const RESTART: [i64; 4] = [-512, -513, -514, -516];
+/// `MSG_WAITALL`.
+const WAIT_ALL: u64 = libc::MSG_WAITALL as u64;
 const EINTR: i64 = -(libc::EINTR as i64);
 
 impl Arch for X86_64 {
@@ -143,10 +147,15 @@ impl Arch for X86_64 {
             23 | 270 => Some(unless_zero(fifth)),
             // nanosleep, clock_nanosleep.
             35 | 230 => Some(Rest::Timed),
-            // read, readv, recvfrom, recvmsg, accept, accept4, wait4, waitid, pause, rt_sigsuspend.
-            0 | 19 | 45 | 47 | 43 | 288 | 61 | 247 | 34 | 130 => Some(Rest::Endless),
-            // epoll_wait, epoll_pwait, epoll_pwait2, io_uring_enter.
-            232 | 281 | 441 | 426 => Some(Rest::Fragile),
+            // recvfrom, recvmsg, unless they would return what of a whole has come so far.
+            45 => (fourth & WAIT_ALL == 0).then_some(Rest::Endless),
+            47 => (third & WAIT_ALL == 0).then_some(Rest::Endless),
+            // read, readv, accept, accept4, wait4, waitid. Not pause and rt_sigsuspend, in which handlers wait.
+            0 | 19 | 43 | 288 | 61 | 247 => Some(Rest::Endless),
+            // io_uring_enter that submits nothing.
+            426 => (second == 0).then_some(Rest::Fragile),
+            // epoll_wait, epoll_pwait, epoll_pwait2.
+            232 | 281 | 441 => Some(Rest::Fragile),
             _ => None,
         }
     }
@@ -179,7 +188,9 @@ impl Arch for X86_64 {
         if RESTART.contains(&outcome) {
             return Some(*stopped);
         }
-        (outcome == EINTR).then(|| restarted(stopped))
+        let arguments = [stopped.rdi, stopped.rsi, stopped.rdx, stopped.r10, stopped.r8, stopped.r9];
+        let is_known = Self::rest(stopped.orig_rax, &arguments).is_some();
+        (outcome == EINTR && is_known).then(|| restarted(stopped))
     }
 
     fn frame(state: &Registers, vector: &[u8], signal_mask: u64, gadgets: &Gadgets, top: u64) -> Frame {
@@ -215,6 +226,10 @@ impl Arch for X86_64 {
         bytes.resize(vector_address.wrapping_sub(address) as usize, 0);
         bytes.extend_from_slice(&vector);
         Frame { address, bytes }
+    }
+
+    fn handlers(gadgets: &Gadgets, _vdso: &Range<u64>) -> Range<u64> {
+        gadgets.sigreturn..gadgets.sigreturn.saturating_add(1)
     }
 
     fn call(state: &Registers, call: &Call, _gadgets: &Gadgets, frame: &Frame) -> Registers {
@@ -259,12 +274,12 @@ fn restarted(stopped: &Registers) -> Registers {
     }
 }
 
-/// What a thread goes on with that has to come back without Linux's help: a call with a block ends with EINTR, because a
-/// return from a signal forgets the block.
+/// What a thread goes on with that has to come back without Linux's help. A call with a block ends with EINTR, because a
+/// return from a signal forgets the block; so does one that ends so after any handler (poll, select).
 fn alone(state: &Registers) -> Registers {
     match state.rax.cast_signed() {
         _ if state.orig_rax.cast_signed() < 0 => *state,
-        -516 => Registers { rax: EINTR.cast_unsigned(), ..*state },
+        -516 | -514 => Registers { rax: EINTR.cast_unsigned(), ..*state },
         outcome if RESTART.contains(&outcome) => restarted(state),
         _ => *state,
     }

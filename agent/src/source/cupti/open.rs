@@ -5,11 +5,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use gpu_agent_ring::layout::{CONTROL_NAME, RING_NAME, ending};
 use gpu_agent_ring::{AgentControl, Announcement, OpenError, Reader};
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 
 use super::AttachError;
 use super::maps::{Mapping, Maps};
@@ -164,15 +164,14 @@ fn open_file(
     name: &str,
     write: bool,
 ) -> Result<(File, bool), AttachError> {
-    // The process may put something else in its descriptor's place meanwhile, which must not block; its seals tell it apart.
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    let options = |path: &str| OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
+    let options = |path: &str| OpenOptions::new().read(true).write(write).open(path);
     let denied = match options(&process.path(&format!("map_files/{}", mapping.range))) {
         Ok(file) => return Ok((file, true)),
         Err(error) => error,
     };
     match descriptor(process, mapping, name) {
-        Ok(Some(path)) => match options(&path) {
+        // Through the agent's own descriptor: what the process has put there meanwhile is not opened.
+        Ok(Some(found)) => match options(&format!("/proc/self/fd/{}", found.as_raw_fd())) {
             Ok(file) => Ok((file, false)),
             Err(source) => Err(AttachError::denied(process, "ring", source)),
         },
@@ -183,16 +182,21 @@ fn open_file(
     }
 }
 
-/// Path of a descriptor that leads to the mapped file.
-fn descriptor(process: &Process, mapping: &Mapping, name: &str) -> io::Result<Option<String>> {
+/// The mapped file as a descriptor of the process leads to it, not opened: a place alone (`O_PATH`).
+fn descriptor(process: &Process, mapping: &Mapping, name: &str) -> io::Result<Option<OwnedFd>> {
     let wanted = format!("/memfd:{name}");
     for entry in std::fs::read_dir(process.path("fd"))? {
         let path = entry?.path();
         let leads_there = std::fs::read_link(&path)
             .is_ok_and(|target| target.to_string_lossy().trim_end_matches(" (deleted)") == wanted);
         // The name alone is not enough: a process can have several rings.
-        if leads_there && std::fs::metadata(&path).is_ok_and(|file| file.ino() == mapping.inode) {
-            return Ok(path.to_str().map(str::to_owned));
+        if leads_there
+            && let Ok(found) = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            && fstat(&found).is_ok_and(|file| {
+                file.st_ino == mapping.inode && FileType::from_raw_mode(file.st_mode) == FileType::RegularFile
+            })
+        {
+            return Ok(Some(found));
         }
     }
     Ok(None)

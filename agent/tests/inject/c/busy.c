@@ -15,6 +15,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -304,6 +305,37 @@ static void *change_user(void *unused) {
     return 0;
 }
 
+/* For ever in a system call that could be borrowed, but for what surrounds it. */
+static void rest(void) {
+    int ends[2];
+    char byte;
+    if (pipe(ends) || read(ends[0], &byte, 1) != 1) complain("rest", errno);
+}
+
+/* Descriptors of its own, of which the first free one is a file of all the others. */
+static int data = -1;
+static void *keep_files_apart(void *unused) {
+    int ends[2];
+    char byte;
+    if (unshare(CLONE_FILES) || pipe(ends) || close(data) || read(ends[0], &byte, 1) != 1) complain("unshare", errno);
+    return unused;
+}
+
+static int forbid(long call, unsigned verdict);
+static void *be_filtered(void *unused) {
+    if (forbid(SYS_memfd_create, SECCOMP_RET_KILL_PROCESS)) complain("seccomp", errno);
+    rest();
+    return unused;
+}
+
+/* In a handler, which interrupted who knows what. */
+static void rest_in_handler(int number) { (void)number; rest(); }
+static void *be_handled(void *unused) {
+    signal(SIGURG, rest_in_handler);
+    pthread_kill(pthread_self(), SIGURG);
+    return unused;
+}
+
 static void *spin(void *unused) {
     volatile unsigned long sum = 0;
     while (!stopping) sum++;
@@ -314,7 +346,8 @@ static const struct { const char *name; void *(*run[2])(void *); } work[] = {
     {"allocate", {allocate, 0}}, {"dlopen", {load, 0}}, {"fork", {fork_children, 0}}, {"vfork", {vfork_children, 0}},
     {"signals", {storm, 0}}, {"read", {write_numbers, read_numbers}}, {"nanosleep", {sleep_often, 0}},
     {"timeouts", {time_out, 0}}, {"epoll", {send_events, await_events}}, {"condition", {signal_condition, await_condition}},
-    {"io_uring", {wait_for_ring, 0}}, {"registers", {keep_registers, 0}}, {"setuid", {change_user, 0}}, {"spin", {spin, 0}},
+    {"io_uring", {wait_for_ring, 0}}, {"registers", {keep_registers, 0}}, {"setuid", {change_user, 0}}, {"spin", {spin, 0}}, {"files", {keep_files_apart, 0}}, {"filtered", {be_filtered, 0}},
+    {"handler", {be_handled, 0}},
 };
 
 /* From here on, this system call fails, or ends the process. */
@@ -350,19 +383,28 @@ int main(int count, char **names) {
     sigaction(SIGUSR2, &action, 0);
     if (count > 1 && !strcmp(names[1], "faults")) sigaction(SIGSEGV, &action, 0);
     if (pipe(numbers) || pipe(events)) return 2;
+    if (count > 2 && !strcmp(names[2], "files") && ((data = memfd_create("data", 0)) < 0 || write(data, "data", 4) != 4)) return 5;
     for (int i = 1; i < count; i++)
         for (size_t j = 0; j < sizeof work / sizeof *work; j++)
             if (!strcmp(names[i], work[j].name))
                 for (int k = 0; k < 2; k++)
                     if (work[j].run[k] && pthread_create(&threads[started++], 0, work[j].run[k], 0)) return 3;
     if (count < 2 || strcmp(names[1], "exec")) printf("ready %d\n", getpid()), fflush(stdout);
+    /* The first thread never rests. */
+    if (count > 1 && !strcmp(names[1], "restless")) {
+        fcntl(0, F_SETFL, O_NONBLOCK);
+        while (read(0, &byte, 1) < 0) sched_yield();
+        stopping = 2;
+    }
     if (count > 1 && !strcmp(names[1], "epoll-alone")) {
         struct epoll_event event = {.events = EPOLLIN};
         int epoll = epoll_create1(EPOLL_CLOEXEC);
         epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &event);
         while (epoll_wait(epoll, &event, 1, -1) < 0 && errno == EINTR) interrupted++;
     }
-    while (read(0, &byte, 1) < 0 && errno == EINTR) interrupted++;
+    while (!stopping && read(0, &byte, 1) < 0 && errno == EINTR) interrupted++;
+    if (data >= 0) EXPECT("a file of the program", lseek(data, 0, SEEK_END) == 4, lseek(data, 0, SEEK_END));
+    if (stopping == 2) goto end;
     stopping = 1;
     /* A thread that waits for its ring without end is left to the end of the process. */
     for (size_t i = 0; i < started; i++) {
@@ -371,6 +413,7 @@ int main(int count, char **names) {
         limit.tv_sec += 2;
         if (pthread_timedjoin_np(threads[i], 0, &limit)) continue;
     }
+end:
     printf("{\"done\":%lu,\"wrong\":%lu,\"interrupted\":%lu,\"injections\":%d,\"signals\":%lu}\n", done, wrong, interrupted,
            injections, handled);
     fflush(stdout);

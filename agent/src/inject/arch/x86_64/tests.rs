@@ -77,10 +77,32 @@ fn the_way_back_without_the_agent_is_the_frame_of_a_signal() {
 }
 
 #[test]
-fn a_call_with_a_time_out_ends_with_eintr_without_the_agent() {
-    let frame = X86_64::frame(&stopped(230, -516), &vector(832, 7), 0, &GADGETS, TOP);
-    let read = read_frame(&frame);
-    assert_eq!((read.rip, read.rax.cast_signed()), (0x7f00_0000_3002, EINTR));
+fn a_call_with_a_time_out_or_that_any_handler_ends_ends_with_eintr_without_the_agent() {
+    for (number, outcome) in [(230, -516), (7, -514)] {
+        let frame = X86_64::frame(&stopped(number, outcome), &vector(832, 7), 0, &GADGETS, TOP);
+        let read = read_frame(&frame);
+        assert_eq!((read.rip, read.rax.cast_signed()), (0x7f00_0000_3002, EINTR), "{outcome}");
+    }
+}
+
+#[test]
+fn calls_that_would_end_with_a_part_of_what_they_were_to_do_are_no_rest() {
+    let flags = WAIT_ALL;
+    assert_eq!(X86_64::rest(45, &[3, 0, 0, flags, 0, 0]), None, "recv of all that was asked for");
+    assert_eq!(X86_64::rest(47, &[3, 0, flags, 0, 0, 0]), None, "recvmsg of all that was asked for");
+    assert_eq!(X86_64::rest(45, &[3, 0, 0, 0, 0, 0]), Some(Rest::Endless));
+    assert_eq!(X86_64::rest(426, &[3, 1, 1, 1, 0, 0]), None, "an io_uring that has submitted something");
+    assert_eq!(X86_64::rest(426, &[3, 0, 1, 1, 0, 0]), Some(Rest::Fragile));
+}
+
+#[test]
+fn calls_in_which_handlers_wait_are_no_rest() {
+    assert_eq!((X86_64::rest(34, &[0; 6]), X86_64::rest(130, &[0; 6])), (None, None));
+}
+
+#[test]
+fn a_call_that_is_not_known_to_be_harmless_twice_is_not_started_again() {
+    assert_eq!(resumable(&stopped(42, EINTR)), None, "connect");
 }
 
 #[test]
