@@ -75,11 +75,13 @@ fn one_of_cudarcs_examples_is_measured_while_attached_and_runs_on_afterwards() {
     program.end();
 }
 
-/// A folder with these libraries of the simulated device.
-fn libraries(names: &[&str]) -> tempfile::TempDir {
+/// A folder with these libraries of the simulated device, each at its place in there.
+fn libraries(paths: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in names {
-        std::fs::copy(programs::simulator().join(name), folder.path().join(name)).unwrap();
+    for path in paths {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(programs::simulator().join(path.file_name().unwrap()), path).unwrap();
     }
     folder
 }
@@ -87,20 +89,25 @@ fn libraries(names: &[&str]) -> tempfile::TempDir {
 #[test]
 fn a_process_without_a_libcupti_gets_the_agents_own() {
     let cuda = libraries(&["libcuda.so.1", "libcudart.so.12"]);
-    let carried = libraries(&["libcupti.so.12"]);
-    let mut command = Bare::c().command(SIMULATOR);
+    let mut command = Bare::c().command(&format!("{SIMULATOR},driver=12060,cupti_version=24"));
     // The runtime tells which CUDA it is.
     command.env("LD_LIBRARY_PATH", cuda.path()).env("LD_PRELOAD", cuda.path().join("libcudart.so.12"));
     let program = Program::start(&mut command);
     let pid = program.pid();
-    let refused = Agent::attach(&[pid], None, &[ATTACH.as_slice(), &["--duration", "2s"]].concat()).finish();
-    assert!(refused.finished.stderr.contains("state=no_cupti"), "{}", refused.finished.stderr);
+    let without = Agent::attach(&[pid], None, &[ATTACH.as_slice(), &["--duration", "2s"]].concat()).finish();
+    assert!(without.finished.stderr.contains("state=no_cupti"), "{}", without.finished.stderr);
     program.end();
 
+    let attach = |pid: u32, carried: &tempfile::TempDir| {
+        let folder = carried.path().to_str().unwrap();
+        Agent::attach(&[pid], None, &[ATTACH.as_slice(), &["--cupti-dir", folder]].concat())
+    };
     let mut program = Program::start(&mut command);
-    let folder = carried.path().to_str().unwrap();
-    let arguments = [ATTACH.as_slice(), &["--cupti-dir", folder]].concat();
-    let mut agent = Agent::attach(&[program.pid()], None, &arguments);
+    let old = libraries(&["cuda-12.4/extras/CUPTI/lib64/libcupti.so.12"]);
+    let refused = attach(program.pid(), &old).finish();
+    assert!(refused.finished.stderr.contains("is older than 12.6"), "{}", refused.finished.stderr);
+    let new = libraries(&["cuda-12.6/extras/CUPTI/lib64/libcupti.so.12"]);
+    let mut agent = attach(program.pid(), &new);
     agent.until_targets_are(1, "armed");
     program.launch(123);
     let left = agent.terminate();
