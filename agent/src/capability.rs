@@ -65,8 +65,7 @@ impl Capabilities {
     }
 
     /// The same, and so that it can open files that the process maps but has no path or descriptor of any more.
-    #[must_use]
-    pub fn missing(&self) -> &'static str {
+    fn missing(&self) -> &'static str {
         match (self.missing_for_others(), self.map_files) {
             (missing, true) => missing,
             ("", false) => "CAP_CHECKPOINT_RESTORE",

@@ -22,6 +22,7 @@ mod probes;
 mod run;
 mod session;
 mod shim_path;
+mod signals;
 
 pub use error::Error;
 pub(crate) use shim_path::find as find_shim;

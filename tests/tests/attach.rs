@@ -9,7 +9,9 @@ use std::process::Command;
 
 use gpu_agent_tests::agent::Left;
 use gpu_agent_tests::bare::{Bare, KERNEL, Program};
+use gpu_agent_tests::process::Running;
 use gpu_agent_tests::{Agent, GroundTruth, cudarc, json_log, programs};
+use rustix::process::Signal;
 
 /// What the simulated device does in these tests: everything at once.
 const SIMULATOR: &str = "compute=model,clock=virtual,kernel_us=2,quiet=on";
@@ -73,11 +75,13 @@ fn one_of_cudarcs_examples_is_measured_while_attached_and_runs_on_afterwards() {
     program.end();
 }
 
-/// A folder with these libraries of the simulated device.
-fn libraries(names: &[&str]) -> tempfile::TempDir {
+/// A folder with these libraries of the simulated device, each at its place in there.
+fn libraries(paths: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in names {
-        std::fs::copy(programs::simulator().join(name), folder.path().join(name)).unwrap();
+    for path in paths {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(programs::simulator().join(path.file_name().unwrap()), path).unwrap();
     }
     folder
 }
@@ -85,20 +89,25 @@ fn libraries(names: &[&str]) -> tempfile::TempDir {
 #[test]
 fn a_process_without_a_libcupti_gets_the_agents_own() {
     let cuda = libraries(&["libcuda.so.1", "libcudart.so.12"]);
-    let carried = libraries(&["libcupti.so.12"]);
-    let mut command = Bare::c().command(SIMULATOR);
+    let mut command = Bare::c().command(&format!("{SIMULATOR},driver=12060,cupti_version=24"));
     // The runtime tells which CUDA it is.
     command.env("LD_LIBRARY_PATH", cuda.path()).env("LD_PRELOAD", cuda.path().join("libcudart.so.12"));
     let program = Program::start(&mut command);
     let pid = program.pid();
-    let refused = Agent::attach(&[pid], None, &[ATTACH.as_slice(), &["--duration", "2s"]].concat()).finish();
-    assert!(refused.finished.stderr.contains("state=no-cupti"), "{}", refused.finished.stderr);
+    let without = Agent::attach(&[pid], None, &[ATTACH.as_slice(), &["--duration", "2s"]].concat()).finish();
+    assert!(without.finished.stderr.contains("state=no_cupti"), "{}", without.finished.stderr);
     program.end();
 
+    let attach = |pid: u32, carried: &tempfile::TempDir| {
+        let folder = carried.path().to_str().unwrap();
+        Agent::attach(&[pid], None, &[ATTACH.as_slice(), &["--cupti-dir", folder]].concat())
+    };
     let mut program = Program::start(&mut command);
-    let folder = carried.path().to_str().unwrap();
-    let arguments = [ATTACH.as_slice(), &["--cupti-dir", folder]].concat();
-    let mut agent = Agent::attach(&[program.pid()], None, &arguments);
+    let old = libraries(&["cuda-12.4/extras/CUPTI/lib64/libcupti.so.12"]);
+    let refused = attach(program.pid(), &old).finish();
+    assert!(refused.finished.stderr.contains("is older than 12.6"), "{}", refused.finished.stderr);
+    let new = libraries(&["cuda-12.6/extras/CUPTI/lib64/libcupti.so.12"]);
+    let mut agent = attach(program.pid(), &new);
     agent.until_targets_are(1, "armed");
     program.launch(123);
     let left = agent.terminate();
@@ -123,27 +132,48 @@ fn a_python_program_that_loads_cuda_later_is_waited_for() {
     program.end();
 }
 
+/// `gpu-agent yield` of a process, once the agent that is attached to it sees that CUPTI was lent.
+fn lent(agent: &mut Agent, pid: u32) -> Running {
+    let mut command = Command::new(programs::program("gpu-agent"));
+    let lending = Running::start(command.args(["yield", "--pid", &pid.to_string()]));
+    agent.until_targets_are(1, "yielded");
+    lending
+}
+
+/// Ends it as Ctrl-C does.
+fn take_back(lending: Running) {
+    lending.signal(Signal::INT);
+    let done = lending.finish();
+    assert!(done.status.success(), "{}", done.stderr);
+}
+
 #[test]
 fn a_process_is_let_go_by_one_command_and_lent_by_another() {
     let mut program = Program::start(&mut Bare::c().command(SIMULATOR));
-    let pid = program.pid().to_string();
-    let mut agent = Agent::attach(&[program.pid()], None, &ATTACH);
+    let pid = program.pid();
+    let mut agent = Agent::attach(&[pid], None, &ATTACH);
     agent.until_targets_are(1, "armed");
-    let command = |arguments: &[&str]| {
-        let done = Command::new(programs::program("gpu-agent")).args(arguments).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    };
-    command(&["yield", "--pid", &pid, "--duration", "300ms"]);
+    let lending = lent(&mut agent, pid);
+    program.launch(40);
+    take_back(lending);
     agent.until_targets_are(1, "armed");
-    command(&["detach", "--pid", &pid]);
+    program.launch(30);
+
+    // What lets it go for good stands, whatever becomes of what lent it.
+    let lending = lent(&mut agent, pid);
+    let mut detach = Command::new(programs::program("gpu-agent"));
+    let done = detach.args(["detach", "--pid", &pid.to_string()]).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     agent.until_targets_are(1, "detached");
+    take_back(lending);
     program.launch(50);
     let left = agent.terminate();
-    assert_eq!(executions(&left, program.pid()), 0);
-    let mut agent = Agent::attach(&[program.pid()], None, &ATTACH);
+    assert_eq!(executions(&left, pid), 30, "{}", left.finished.stderr);
+
+    let mut agent = Agent::attach(&[pid], None, &ATTACH);
     agent.until_targets_are(1, "armed");
     program.launch(60);
-    assert_eq!(executions(&agent.terminate(), program.pid()), 60);
+    assert_eq!(executions(&agent.terminate(), pid), 60);
     program.end();
 }
 

@@ -14,6 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// What the simulated device does in these tests: everything at once.
 const SIMULATOR: &str = "compute=model,clock=virtual,kernel_us=2,quiet=on";
 
+/// Above every pid that Linux gives out.
+const NOBODY: u32 = 0x3FFF_FFFF;
+
 fn follow(arguments: &[&str]) -> Agent {
     let common = ["--all", "--mode", "kernels", "--flush-period-ms", "10"];
     Agent::attach(&[], None, &[common.as_slice(), arguments].concat())
@@ -68,6 +71,25 @@ fn processes_that_run_and_those_that_come_are_measured() {
         assert_eq!((executions(&left, first.pid()), executions(&left, second.pid())), (20, 30));
         first.end();
         second.end();
+    });
+}
+
+#[test]
+fn a_named_process_that_is_not_there_does_not_end_the_following() {
+    alone(|| {
+        let mut there = program();
+        let mut agent = follow(&["--pid", &NOBODY.to_string()]);
+        agent.process().until("who is missing", |agent| {
+            agent.stderr().contains(&format!("there is no process with pid {NOBODY}")).then_some(())
+        });
+        until_armed(&mut agent, &[there.pid()]);
+        let mut later = program();
+        until_armed(&mut agent, &[later.pid()]);
+        there.launch(20);
+        later.launch(30);
+        let left = agent.terminate();
+        assert_eq!((executions(&left, there.pid()), executions(&left, later.pid())), (20, 30));
+        assert_eq!(left.finished.status.code(), Some(1), "{}", left.finished.stderr);
     });
 }
 

@@ -4,7 +4,10 @@
 //! others from being measured.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use std::time::Duration;
+
 use gpu_agent_tests::bare::{Bare, KERNEL, Program};
+use gpu_agent_tests::process::Running;
 use gpu_agent_tests::{Agent, json_log};
 use rustix::process::Signal;
 
@@ -15,6 +18,12 @@ const NOBODY: u32 = 0x3FFF_FFFF;
 
 fn program() -> Program {
     Program::start(&mut Bare::c().command(SIMULATOR))
+}
+
+/// Waits until the first try has begun, which then comes to its end whatever signal there is.
+fn until_begun(agent: &mut Agent) {
+    let begun = |agent: &Running| agent.stderr().contains("looking at the process").then_some(());
+    agent.process().until("that it looks at the process", begun);
 }
 
 #[test]
@@ -53,9 +62,11 @@ fn a_signal_lets_a_loading_under_way_end_and_a_second_one_does_not() {
     let stuck = Program::start(&mut Bare::locked().command(SIMULATOR));
     // Longer than a test has patience.
     let mut agent = Agent::attach(&[stuck.pid()], None, &["--inject-timeout", "10m"]);
-    agent.process().until("that it attaches", |agent| agent.stderr().contains("attaching").then_some(()));
+    until_begun(&mut agent);
     agent.process().signal(Signal::INT);
     agent.process().until("that it stops", |agent| agent.stderr().contains("stopping").then_some(()));
+    // Far more than its end takes where nothing is under way.
+    std::thread::sleep(Duration::from_secs(2));
     assert!(!agent.process().has_ended(), "it waits for the loading");
     agent.process().signal(Signal::INT);
     let left = agent.finish();
@@ -69,8 +80,8 @@ fn a_signal_during_a_loading_that_succeeds_leaves_a_program_that_runs_on() {
     for delay_ms in [0, 5, 15, 40] {
         let mut program = program();
         let mut agent = Agent::attach(&[program.pid()], None, &[]);
-        agent.process().until("that it attaches", |agent| agent.stderr().contains("attaching").then_some(()));
-        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        until_begun(&mut agent);
+        std::thread::sleep(Duration::from_millis(delay_ms));
         agent.process().signal(Signal::INT);
         let left = agent.finish();
         assert_eq!(left.finished.status.code(), Some(0), "{}", left.finished.stderr);

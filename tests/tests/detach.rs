@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gpu_agent_tests::agent::Left;
 use gpu_agent_tests::bare::{Bare, Program};
+use gpu_agent_tests::process::Running;
 use gpu_agent_tests::workload::Start;
-use gpu_agent_tests::{Agent, json_log, programs};
+use gpu_agent_tests::{Agent, alone, json_log, programs};
 
 const CUPTI_12_5: &str = "compute=model,clock=virtual,kernel_us=2,quiet=on,driver=12050,cupti_version=23";
 const CUPTI_12_6: &str = "compute=model,clock=virtual,kernel_us=2,quiet=on,driver=12060,cupti_version=24";
@@ -38,8 +39,8 @@ fn attached(pid: u32, more: &[&str]) -> Agent {
     agent
 }
 
-/// Has the program launch kernels one by one while `action` goes on.
-fn while_launching<R: Send>(program: &mut Program, action: impl FnOnce() -> R + Send) -> R {
+/// Has the program launch kernels one by one while `action` goes on; what came of it, and how many.
+fn while_launching<R: Send>(program: &mut Program, action: impl FnOnce() -> R + Send) -> (R, u64) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let acting = scope.spawn(|| {
@@ -47,10 +48,12 @@ fn while_launching<R: Send>(program: &mut Program, action: impl FnOnce() -> R + 
             over.store(true, Ordering::Release);
             result
         });
+        let mut launches = 0;
         while !over.load(Ordering::Acquire) && !acting.is_finished() {
             program.launch(1);
+            launches += 1;
         }
-        acting.join().unwrap()
+        (acting.join().unwrap(), launches)
     })
 }
 
@@ -63,30 +66,34 @@ fn descriptors(pid: u32) -> Vec<String> {
 
 #[test]
 fn a_detached_process_is_reported_as_such_and_armed_by_nobody_but_attach_pid() {
-    let mut program = Program::start(&mut Bare::c().command(CUPTI_12_6));
-    let pid = program.pid();
-    let mut agent = attached(pid, &[]);
-    let done = gpu_agent(&["detach", "--pid", &pid.to_string()]);
-    assert!(done.status.success(), "{}", stderr(&done));
-    agent.until_targets_are(1, "detached");
-    program.launch(50);
-    let left = agent.terminate();
-    assert!(left.finished.stderr.contains("state=detached"), "{}", left.finished.stderr);
-    assert_eq!(executions(&left, pid), 0);
-    assert_eq!(descriptors(pid), [""; 0]);
+    // It follows all processes that it sees.
+    alone(|| {
+        let mut program = Program::start(&mut Bare::c().command(CUPTI_12_6));
+        let pid = program.pid();
+        let mut agent = attached(pid, &[]);
+        let done = gpu_agent(&["detach", "--pid", &pid.to_string()]);
+        assert!(done.status.success(), "{}", stderr(&done));
+        agent.until_targets_are(1, "detached");
+        program.launch(50);
+        let left = agent.terminate();
+        assert!(left.finished.stderr.contains("state=detached"), "{}", left.finished.stderr);
+        assert_eq!(executions(&left, pid), 0);
+        assert_eq!(descriptors(pid), [""; 0]);
 
-    // One that follows all processes did not ask for this very one.
-    let mut follower = Agent::attach(&[], None, &[ATTACH.as_slice(), &["--all"]].concat());
-    let reported = format!("target pid={pid} state=detached");
-    follower.process().until("that it is detached", |agent| agent.stderr().contains(&reported).then_some(()));
-    program.launch(50);
-    assert_eq!(executions(&follower.terminate(), pid), 0);
+        // One that follows all processes did not ask for this very one.
+        let mut follower = Agent::attach(&[], None, &[ATTACH.as_slice(), &["--all"]].concat());
+        let reported = format!("target pid={pid} state=detached");
+        let is_reported = |agent: &Running| agent.stderr().contains(&reported).then_some(());
+        follower.process().until("that it is detached", is_reported);
+        program.launch(50);
+        assert_eq!(executions(&follower.terminate(), pid), 0);
 
-    let agent = attached(pid, &[]);
-    program.launch(60);
-    assert_eq!(executions(&agent.terminate(), pid), 60);
-    assert_eq!(descriptors(pid), [""; 0]);
-    program.end();
+        let agent = attached(pid, &[]);
+        program.launch(60);
+        assert_eq!(executions(&agent.terminate(), pid), 60);
+        assert_eq!(descriptors(pid), [""; 0]);
+        program.end();
+    });
 }
 
 #[test]
@@ -97,14 +104,15 @@ fn a_process_whose_cupti_was_finalised_is_measured_exactly_when_attached_to_agai
         let agent = attached(pid, &[]);
         program.launch(1000);
         let name = pid.to_string();
-        let done = while_launching(&mut program, || gpu_agent(&["detach", "--pid", &name, "--finalize"]));
+        let (done, meanwhile) =
+            while_launching(&mut program, || gpu_agent(&["detach", "--pid", &name, "--finalize"]));
         assert!(done.status.success(), "{}", stderr(&done));
         assert!(stderr(&done).contains("CUPTI was taken out of the process"), "{}", stderr(&done));
         program.launch(500);
         let left = agent.terminate();
-        // Those before the command, and those of the moments until the shim acted on it.
+        // Those before the command, those of the moments until the shim acted on it, and none of those after it.
         let seen = executions(&left, pid);
-        assert!(seen >= 1000, "{seen}: {}", left.finished.stderr);
+        assert!((1000..=1000 + meanwhile).contains(&seen), "{seen}: {}", left.finished.stderr);
 
         let agent = attached(pid, &[]);
         program.launch(321);
@@ -118,7 +126,7 @@ fn an_attach_may_end_in_finalising() {
     let mut program = Program::start(&mut Bare::c().command(CUPTI_12_6));
     let pid = program.pid();
     let agent = attached(pid, &["--finalize"]);
-    let left = while_launching(&mut program, || agent.terminate());
+    let (left, _) = while_launching(&mut program, || agent.terminate());
     assert!(left.finished.stderr.contains("CUPTI was taken out of the process"), "{}", left.finished.stderr);
     let agent = attached(pid, &[]);
     program.launch(77);

@@ -73,7 +73,7 @@ fn a_cuda_process_has_its_topics_before_and_after_it_was_attached_to() {
     assert_eq!(topics(&before), expected);
     assert_eq!(line(&before, "shim"), ("ok", "not loaded"));
     assert_eq!(line(&before, "loading"), ("ok", "the shim can be loaded while it runs"));
-    assert!(line(&before, "CUPTI").1.contains("beside its CUDA libraries"));
+    assert!(line(&before, "CUPTI").1.contains("beside its CUDA driver"));
     let mut agent = Agent::attach(&[program.pid()], None, &[]);
     agent.until_targets_are(1, "armed");
     let armed = report(program.pid());

@@ -14,11 +14,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep_until};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::session::Session;
+use super::signals::Signals;
 use super::{Common, Error, display, inject};
 use crate::config::value::Millis;
 use crate::pipeline;
@@ -98,7 +98,11 @@ async fn until_end(session: &Session, arguments: &Arguments) -> Result<ExitCode,
         tokio::select! {
             reason = signals.next() => break reason,
             () = over(end) => break "the duration is over",
-            answered = named.next(), if named.is_waiting() => answered?,
+            answered = named.next(), if named.is_waiting() => match answered {
+                // Those that come are followed all the same.
+                Err(error) if follower.is_some() => error!(%error, "not attached"),
+                answered => answered?,
+            },
             () = answer_of(&mut follower) => {}
             _ = tables.tick(), if arguments.common.table => display::show(&session.table()),
             _ = glances.tick() => if let Some(follower) = &mut follower { follower.glance() },
@@ -140,26 +144,5 @@ async fn answer_of(follower: &mut Option<Follower>) {
     match follower {
         Some(follower) => follower.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The signals that end a session.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, Error> {
-        let caught = |kind| signal(kind).map_err(Error::system("catch signals"));
-        Ok(Self { interrupt: caught(SignalKind::interrupt())?, terminate: caught(SignalKind::terminate())? })
-    }
-
-    /// Waits for the next; says which.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "interrupted",
-            _ = self.terminate.recv() => "terminated",
-        }
     }
 }

@@ -5,17 +5,17 @@
 //!
 //! The wish is a word on the shim's control page, and outlives the command. An agent that is attached keeps its lease, sees
 //! that the shim has let go, and reports so; it does not arm it again before the wish is taken back: by the end of
-//! `yield`, or by `attach --pid`.
+//! `yield`, or by `attach --pid`. `yield` neither takes the place of a `detach` nor takes one back.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use gpu_agent_ring::control::{HandOver, Report, ShimState};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Error;
+use super::signals::Signals;
 use crate::config::value::Millis;
 use crate::event::Pid;
 use crate::source::cupti::{self, Finalization, Opened};
@@ -57,15 +57,17 @@ pub(super) fn detach(arguments: &Detach) -> Result<ExitCode, Error> {
 /// Has the shims let go, and take CUPTI back at the end.
 pub(super) fn yield_for_a_while(arguments: &Yield) -> Result<ExitCode, Error> {
     let opened = open(&arguments.pid)?;
-    // Before the first is handed over, so that no signal can come between that and the way back.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::system("wait for signals"))?;
-    let until_end = async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(Error::system("catch signals"))?;
-        let interrupted = tokio::signal::ctrl_c();
-        let outcome = hand_over(&opened, HandOver::Yield);
+    // Before anything is wished, so that none can end this command between that and the way back.
+    let mut signals = {
+        let _entered = runtime.enter();
+        Signals::catch()?
+    };
+    let outcome = hand_over(&opened, HandOver::Yield);
+    runtime.block_on(async {
         let over = async {
             match &arguments.duration {
                 Some(duration) => tokio::time::sleep(duration.duration()).await,
@@ -73,18 +75,16 @@ pub(super) fn yield_for_a_while(arguments: &Yield) -> Result<ExitCode, Error> {
             }
         };
         tokio::select! {
-            _ = interrupted => {}
-            _ = terminate.recv() => {}
+            _ = signals.next() => {}
             () = over => {}
         }
-        Ok(outcome)
-    };
-    let outcome = runtime.block_on(until_end);
+    });
     for opened in &opened {
-        opened.control.hand_over(HandOver::None, 0);
-        info!(pid = opened.process.pid.0, "the shim may have CUPTI again");
+        if opened.control.change_hand_over(HandOver::Yield, HandOver::None) {
+            info!(pid = opened.process.pid.0, "the shim may have CUPTI again");
+        }
     }
-    outcome
+    Ok(outcome)
 }
 
 fn open(pids: &[u32]) -> Result<Vec<Opened>, Error> {
@@ -94,8 +94,12 @@ fn open(pids: &[u32]) -> Result<Vec<Opened>, Error> {
 /// Status 1 if one of the shims does not answer, or CUPTI of one was not finalised though that was wished.
 fn hand_over(opened: &[Opened], wish: HandOver) -> ExitCode {
     for opened in opened {
-        let ending = if wish == HandOver::Yield { 0 } else { opened.ending() };
-        opened.control.hand_over(wish, ending);
+        if wish == HandOver::Yield {
+            // Any other wish has it let go as well, and may be meant to last longer.
+            let _ = opened.control.change_hand_over(HandOver::None, wish);
+        } else {
+            opened.control.hand_over(wish, opened.ending());
+        }
     }
     let deadline = Instant::now() + PATIENCE;
     let mut outcome = ExitCode::SUCCESS;

@@ -75,9 +75,14 @@ impl Host {
     }
 
     fn attaching(&self) -> Line {
-        match self.capabilities.missing() {
-            "" => Line::ok("attach", "this agent may look into any process"),
-            missing => Line::degraded(
+        match (self.capabilities.missing_for_others(), self.capabilities.map_files) {
+            ("", true) => Line::ok("attach", "this agent may look into any process"),
+            ("", false) => Line::degraded(
+                "attach",
+                "this agent lacks CAP_CHECKPOINT_RESTORE, so it cannot attach to processes that have the shim and have closed its descriptors",
+                "run it as root, or give it CAP_CHECKPOINT_RESTORE",
+            ),
+            (missing, _) => Line::degraded(
                 "attach",
                 format!("this agent lacks {missing}, so it can attach to processes of its own user at most"),
                 format!("run it as root, or give it {missing}"),

@@ -40,7 +40,7 @@ pub fn report(pid: Pid) -> Report {
     }
     let lines = match mapped(pid) {
         Ok(files) => Looked::at(process, files).lines(),
-        Err(error) => vec![unreadable(&error, Capabilities::own().missing())],
+        Err(error) => vec![unreadable(&error, Capabilities::own().missing_for_others())],
     };
     Report { subject, lines }
 }

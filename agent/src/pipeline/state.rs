@@ -29,7 +29,7 @@ pub(super) fn of_report(target: &Target, report: &Report) -> (State, String) {
         ),
         Some(ShimState::NoCupti) => (
             State::NoCupti,
-            "no libcupti was found that this driver can use; install the CUDA toolkit's or the nvidia-cuda-cupti package, or set GPU_AGENT_CUPTI to one before the process starts"
+            "no libcupti was found that this driver can use; install the CUDA toolkit's or the nvidia-cuda-cupti package, or start the process anew: with one named in GPU_AGENT_CUPTI, or without the shim, and attach with --cupti-dir"
                 .to_owned(),
         ),
         Some(ShimState::Failed) => (State::Failed, failure()),

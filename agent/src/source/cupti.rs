@@ -57,5 +57,6 @@ pub fn open(process: Process) -> Result<Opened, AttachError> {
         control: found.control,
         range: Some(found.range),
         by_mapping: found.by_mapping,
+        takes_back: false,
     })
 }

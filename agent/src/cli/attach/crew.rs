@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 
 use tokio::sync::mpsc;
 
-/// Threads that wait for jobs. Once this is dropped, each ends after the job that it is at.
+/// Threads that wait for jobs. Once this is dropped, each ends after the job that it is at, and begins no other.
 pub(super) struct Crew<J> {
+    // Dropped first, so that no job is begun for want of a sender.
+    over: Ender,
     jobs: blocking::Sender<J>,
-    over: Over,
     /// Nothing ever comes: it closes when the last thread has ended.
     threads: mpsc::Receiver<Infallible>,
 }
@@ -24,6 +25,15 @@ pub(super) struct Over(Arc<AtomicBool>);
 impl Over {
     pub(super) fn is_now(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Says that no more work is wanted once it is dropped.
+struct Ender(Over);
+
+impl Drop for Ender {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -45,7 +55,7 @@ impl<J: Send + 'static> Crew<J> {
                 }
             })?;
         }
-        Ok(Self { jobs, over, threads: ended })
+        Ok(Self { over: Ender(over), jobs, threads: ended })
     }
 
     /// Hands a job to the next thread that is free.
@@ -56,8 +66,8 @@ impl<J: Send + 'static> Crew<J> {
 
     /// Lets go of jobs that nobody has begun, and waits until those under way are done.
     pub(super) async fn end(self) {
-        let Self { jobs, over, mut threads } = self;
-        over.0.store(true, Ordering::Relaxed);
+        let Self { over, jobs, mut threads } = self;
+        drop(over);
         drop(jobs);
         while threads.recv().await.is_some() {}
     }
@@ -114,5 +124,24 @@ mod tests {
         begun.recv_timeout(PATIENCE).unwrap();
         crew.end().await;
         assert_eq!(jobs.try_iter().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn a_crew_that_is_dropped_begins_no_job_that_waits() {
+        let (began, begun) = mpsc::channel();
+        let (free, stuck) = mpsc::channel::<()>();
+        let stuck = std::sync::Mutex::new(stuck);
+        let crew = Crew::start(1, move |job: u32, _| {
+            began.send(job).unwrap();
+            let _ = stuck.lock().unwrap().recv();
+        })
+        .unwrap();
+        crew.give(1);
+        crew.give(2);
+        assert_eq!(begun.recv_timeout(PATIENCE).unwrap(), 1);
+        drop(crew);
+        drop(free);
+        // The thread ends, and with it the work that holds the sender.
+        assert_eq!(begun.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
     }
 }

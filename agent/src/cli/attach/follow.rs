@@ -38,9 +38,14 @@ pub(super) struct Follower {
 impl Follower {
     /// Nothing is looked at yet.
     pub(super) fn start(joining: Joining) -> Result<Self, Error> {
-        match Capabilities::own().missing() {
-            "" => {}
-            missing => warn!(missing, "processes of other users are not seen"),
+        let own = Capabilities::own();
+        match (own.missing_for_others(), own.map_files) {
+            ("", true) => {}
+            ("", false) => warn!(
+                missing = "CAP_CHECKPOINT_RESTORE",
+                "processes that have the shim and have closed its descriptors are not attached to"
+            ),
+            (missing, _) => warn!(missing, "processes of other users are not seen"),
         }
         let (answer, answers) = mpsc::unbounded_channel();
         let work = move |subject: Subject, _: &Over| {

@@ -3,8 +3,6 @@
 //! Enters: a pid. Leaves: a target that has a ring, the shim loaded if need be, or at least probes. Refuses: to wait; whoever
 //! asks may try again.
 
-use gpu_agent_ring::control::HandOver;
-
 use crate::cli::{Error, inject};
 use crate::event::Pid;
 use crate::identity::Process;
@@ -37,9 +35,7 @@ impl Joining {
     /// Neither can be had.
     pub(super) fn join(&self, pid: Pid) -> Result<Joined, Error> {
         let attached = inject::find(pid, &self.loading).and_then(|opened| {
-            if self.takes_back {
-                opened.control.hand_over(HandOver::None, 0);
-            }
+            let opened = if self.takes_back { opened.taking_back() } else { opened };
             self.attacher.attach(opened, false).map_err(Error::from)
         });
         match attached {

@@ -95,7 +95,7 @@ impl Known {
         due
     }
 
-    /// Takes in what a look found; whether this is the first time that it was in vain.
+    /// Takes in what a look found; whether that is news where it was in vain: the first time, and when it is for good.
     pub(super) fn hear(&mut self, now: Instant, subject: Subject, finding: Finding) -> bool {
         let Some(entry) = self.entries.get_mut(&subject.pid).filter(|entry| entry.subject == subject) else {
             return false;
@@ -108,7 +108,7 @@ impl Known {
             }
             Finding::Settled => Standing::Settled,
         };
-        next_pause == PAUSES.0
+        next_pause == PAUSES.0 || finding == Finding::Settled
     }
 }
 
@@ -199,6 +199,20 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 8]);
         assert_eq!(news, [true, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_refusal_for_good_is_news_though_there_were_others_before() {
+        let (mut known, mut now) = (Known::new(OWN), Instant::now());
+        let mut due = known.due(now, [process(20, 1, 100)].into_iter());
+        assert!(known.hear(now, due[0], Finding::Later));
+        now += PAUSES.1;
+        due = known.due(now, [process(20, 1, 100)].into_iter());
+        assert!(!known.hear(now, due[0], Finding::Later));
+        now += PAUSES.1;
+        due = known.due(now, [process(20, 1, 100)].into_iter());
+        assert!(known.hear(now, due[0], Finding::Settled));
+        assert!(!known.hear(now, due[0], Finding::Settled), "nobody asked");
     }
 
     #[test]

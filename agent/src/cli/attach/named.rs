@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::crew::{Crew, Over};
 use super::join::{Joined, Joining};
@@ -92,6 +92,7 @@ impl Named {
 /// Tries until it works or cannot help any more.
 fn attach(joining: &Joining, pid: Pid, deadline: Instant, over: &Over) -> Result<(), Error> {
     let mut told = String::new();
+    info!(pid = pid.0, "looking at the process");
     loop {
         let (error, is_probed) = match joining.join(pid) {
             Ok(Joined::Ring) => return Ok(()),

@@ -69,11 +69,15 @@ fn a_profile_of_apparmor_confines_only_where_apparmor_is_on() {
 fn what_this_agent_lacks_is_named() {
     let none = Capabilities::default();
     assert!(verdict("attach", none, &[]).1.contains("CAP_SYS_PTRACE"));
+    assert!(verdict("attach", none, &[]).1.contains("its own user"));
     assert!(verdict("loading", none, &[]).1.contains("CAP_DAC_READ_SEARCH"));
     assert!(verdict("loading", Capabilities { sys_admin: false, ..ALL }, &[]).1.contains("seccomp"));
     assert!(verdict("probes", none, &[]).1.contains("CAP_BPF"));
     assert_eq!(verdict("yama", none, &[("proc/sys/kernel/yama/ptrace_scope", "1")]).0, Verdict::No);
     assert_eq!(verdict("attach", ALL, &[]).0, Verdict::Ok);
+    let (found, reason) = verdict("attach", Capabilities { map_files: false, ..ALL }, &[]);
+    assert_eq!(found, Verdict::Degraded);
+    assert!(reason.contains("CAP_CHECKPOINT_RESTORE") && !reason.contains("own user"), "{reason}");
 }
 
 #[test]

@@ -82,14 +82,10 @@ pub(super) fn cupti(cuda: &Cuda, candidates: &[Candidate]) -> Line {
     let [Candidate { path, place, .. }, others @ ..] = candidates else {
         let reason =
             "no libcupti is loaded, beside its CUDA libraries, in its Python environment, or in a toolkit";
-        let fix = match cuda.major() {
-            Some(major) => format!(
-                "install the CUPTI that belongs to its CUDA (pip install nvidia-cuda-cupti-cu{major}), or name one in GPU_AGENT_CUPTI when it starts"
-            ),
-            None => {
-                "install the CUPTI that belongs to its CUDA (pip install nvidia-cuda-cupti-cu12), or name one in GPU_AGENT_CUPTI when it starts".to_owned()
-            }
-        };
+        let fix = format!(
+            "install the CUPTI that belongs to its CUDA (pip install nvidia-cuda-cupti-cu{}), name one in GPU_AGENT_CUPTI when it starts, or, where it has no shim yet, attach with --cupti-dir",
+            cuda.major().unwrap_or(12)
+        );
         return match &cuda.driver {
             Some(_) => Line::no("CUPTI", reason, fix),
             None => Line::degraded("CUPTI", reason, fix),
@@ -240,7 +236,9 @@ mod tests {
             line.reason,
             "/x/libcupti.so.12 (in a toolkit) would be tried first; then /y/libcupti.so.13 (loaded)"
         );
-        assert_eq!(cupti(&with_driver(), &[]).verdict, Verdict::No);
+        let none = cupti(&with_driver(), &[]);
+        assert_eq!(none.verdict, Verdict::No);
+        assert!(none.fix.contains("--cupti-dir") && none.fix.contains("GPU_AGENT_CUPTI"), "{none:?}");
         assert_eq!(cupti(&Cuda::default(), &[]).verdict, Verdict::Degraded, "it may still load one");
     }
 

@@ -63,7 +63,7 @@ impl Shim {
 fn of_state(state: Option<ShimState>) -> Line {
     match state {
         Some(ShimState::Armed) => Line::ok("shim", "loaded, armed by an agent: GPU records flow"),
-        Some(ShimState::Dormant) | None => Line::ok("shim", "loaded, dormant: no agent is attached"),
+        Some(ShimState::Dormant) => Line::ok("shim", "loaded, dormant: no agent is attached"),
         Some(ShimState::Finished) => Line::ok("shim", "loaded; the process has ended its CUDA work"),
         Some(ShimState::Yielded) => Line::degraded(
             "shim",
@@ -83,12 +83,17 @@ fn of_state(state: Option<ShimState>) -> Line {
         Some(ShimState::NoCupti) => Line::no(
             "shim",
             "loaded, but found no libcupti that this driver can use",
-            "install the CUPTI that belongs to its CUDA, or name one in GPU_AGENT_CUPTI when it starts",
+            "install the CUPTI that belongs to its CUDA, or start it anew: with one named in GPU_AGENT_CUPTI, or without the shim, and attach with --cupti-dir",
         ),
         Some(ShimState::Failed) => Line::no(
             "shim",
             "loaded, but a CUPTI call failed, and it has undone what it enabled",
             "the agent tries again by itself; its log names the call",
+        ),
+        None => Line::degraded(
+            "shim",
+            "loaded, in a state that this agent does not know",
+            "use the agent that belongs to the shim",
         ),
     }
 }
@@ -101,14 +106,17 @@ mod tests {
     #[test]
     fn states_in_which_no_records_can_flow_are_no_good() {
         for (state, verdict) in [
-            (ShimState::Armed, Verdict::Ok),
-            (ShimState::Dormant, Verdict::Ok),
-            (ShimState::Yielded, Verdict::Degraded),
-            (ShimState::Busy, Verdict::No),
-            (ShimState::NoCupti, Verdict::No),
-            (ShimState::Failed, Verdict::No),
+            (Some(ShimState::Armed), Verdict::Ok),
+            (Some(ShimState::Dormant), Verdict::Ok),
+            (Some(ShimState::Yielded), Verdict::Degraded),
+            (Some(ShimState::Busy), Verdict::No),
+            (Some(ShimState::NoCupti), Verdict::No),
+            (Some(ShimState::Failed), Verdict::No),
+            (None, Verdict::Degraded),
         ] {
-            assert_eq!(of_state(Some(state)).verdict, verdict, "{state:?}");
+            let line = of_state(state);
+            assert_eq!(line.verdict, verdict, "{state:?}");
+            assert!(verdict == Verdict::Ok || !line.fix.is_empty(), "{state:?}");
         }
     }
 }

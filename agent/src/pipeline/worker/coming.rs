@@ -31,6 +31,9 @@ impl Worker {
         if let Some(known) = known.and_then(|index| self.targets.get(index))
             && known.has_ring_of(&opened)
         {
+            if let Some(ring) = &known.ring {
+                ring.target.take_over(&opened);
+            }
             return Ok(known.id);
         }
         // The same process again, with a new ring: it runs another program now, and the one before holds no memory.

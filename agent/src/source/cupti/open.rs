@@ -29,6 +29,8 @@ pub struct Opened {
     pub(super) range: Option<String>,
     /// Whether both were opened through there, and so need no descriptor in the process to be opened again.
     pub(super) by_mapping: bool,
+    /// Whether a wish that the shim let go ends with the attachment.
+    pub(super) takes_back: bool,
 }
 
 impl Opened {
@@ -38,10 +40,17 @@ impl Opened {
         if self.by_mapping { ending::CLOSE_FILES } else { 0 }
     }
 
+    /// Has the attachment take back that somebody wished CUPTI to be let go: once it has the lease, for a process that
+    /// another agent holds is that one's.
+    #[must_use]
+    pub fn taking_back(self) -> Self {
+        Self { takes_back: true, ..self }
+    }
+
     /// A pair that the caller opened by itself and vouches for: the ring is the process's own.
     #[must_use]
     pub fn new(process: Process, reader: Reader, control: AgentControl) -> Self {
-        Self { process, reader, control, range: None, by_mapping: false }
+        Self { process, reader, control, range: None, by_mapping: false, takes_back: false }
     }
 }
 

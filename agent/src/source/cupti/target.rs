@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use gpu_agent_ring::control::Report;
+use gpu_agent_ring::control::{HandOver, Report};
 use gpu_agent_ring::layout::Counter;
 use gpu_agent_ring::record::Payload;
 use gpu_agent_ring::{AgentControl, LeaseError, Reader};
@@ -70,10 +70,13 @@ impl Target {
         from_start: bool,
     ) -> Result<Self, AttachError> {
         let ending = opened.ending();
-        let Opened { process, mut reader, control, range, .. } = opened;
+        let Opened { process, mut reader, control, range, takes_back, .. } = opened;
         let before = if from_start { nothing(control.report()) } else { go_to_head(&mut reader, &control) };
         let pid = process.pid;
         control.acquire(&lease.request(ending)).map_err(|source| AttachError::Lease { pid, source })?;
+        if takes_back {
+            control.hand_over(HandOver::None, 0);
+        }
         Ok(Self {
             process,
             reader,
@@ -102,6 +105,13 @@ impl Target {
         self.process.start_time_ticks == opened.process.start_time_ticks
             && self.range.is_some()
             && self.range == opened.range
+    }
+
+    /// What `opened`, the same ring, was to do at its attachment, where this target is attached already.
+    pub fn take_over(&self, opened: &Opened) {
+        if opened.takes_back && self.held {
+            self.control.hand_over(HandOver::None, 0);
+        }
     }
 
     /// Whether the device is simulated.

@@ -115,6 +115,19 @@ impl AgentControl {
         wake(&request.generation);
     }
 
+    /// Puts the wish `next` in the place of the wish `seen`, and only of that one; whether it stood.
+    #[must_use]
+    pub fn change_hand_over(&self, seen: HandOver, next: HandOver) -> bool {
+        let request = &self.control().request;
+        let (seen, next) = (seen as u32, next as u32);
+        let stood =
+            request.hand_over.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if stood {
+            wake(&request.generation);
+        }
+        stood
+    }
+
     /// The newest request's number; [`Report::generation`] reaches it once the shim has acted.
     #[must_use]
     pub fn generation(&self) -> u32 {

@@ -42,6 +42,25 @@ fn wishes_arrive_at_the_shim() {
 }
 
 #[test]
+fn a_wish_that_stands_is_changed_and_no_other() {
+    let shim = ShimControl::create(3).unwrap();
+    let agent = AgentControl::open(shim.file().unwrap(), 3, 99).unwrap();
+    assert!(agent.change_hand_over(HandOver::None, HandOver::Yield));
+    let lent = shim.wish();
+    assert_eq!((lent.hand_over, lent.generation), (HandOver::Yield, agent.generation()));
+    assert!(!agent.change_hand_over(HandOver::None, HandOver::Yield));
+    assert_eq!(shim.wish(), lent, "nobody is woken for nothing");
+    assert!(agent.change_hand_over(HandOver::Yield, HandOver::None));
+    assert_eq!(shim.wish().hand_over, HandOver::None);
+    assert_ne!(shim.wish().generation, lent.generation);
+    for detached in [HandOver::Detach, HandOver::DetachAndFinalize] {
+        agent.hand_over(detached, 0);
+        assert!(!agent.change_hand_over(HandOver::Yield, HandOver::None));
+        assert_eq!(shim.wish().hand_over, detached);
+    }
+}
+
+#[test]
 fn a_flush_period_out_of_range_is_clamped() {
     let shim = ShimControl::create(3).unwrap();
     let agent = AgentControl::open(shim.file().unwrap(), 3, 99).unwrap();

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use gpu_agent_ring::control::ShimControl;
+use gpu_agent_ring::control::{HandOver, ShimControl};
 use gpu_agent_ring::layout::Counter;
 use gpu_agent_ring::record::{self, kind};
 use gpu_agent_ring::writer::Identity;
@@ -116,6 +116,31 @@ fn the_second_agent_is_told_who_holds_the_lease() {
     assert!(matches!(source, LeaseError::Held { holder_pid: 1, remaining_ms } if remaining_ms <= 3000));
     drop(first);
     assert!(shim.target(true).is_ok(), "an agent that leaves frees it");
+}
+
+#[test]
+fn a_wish_to_let_go_is_taken_back_by_who_has_the_lease_only() {
+    let shim = Shim::new(16);
+    let attach = |opened: Opened| {
+        Target::attach(opened, Lease::default(), Arc::new(Classifier::bundled().unwrap()), false)
+    };
+    let wish = || shim.control.wish().hand_over;
+    let first = attach(shim.opened()).unwrap();
+    for detached in [HandOver::Yield, HandOver::Detach, HandOver::DetachAndFinalize] {
+        shim.opened().control.hand_over(detached, 0);
+        assert!(matches!(attach(shim.opened().taking_back()), Err(AttachError::Lease { .. })));
+        assert_eq!(wish(), detached, "the first one's shim is not armed again");
+        first.take_over(&shim.opened());
+        assert_eq!(wish(), detached);
+        first.take_over(&shim.opened().taking_back());
+        assert_eq!(wish(), HandOver::None);
+    }
+    drop(first);
+    shim.opened().control.hand_over(HandOver::Detach, 0);
+    drop(attach(shim.opened()).unwrap());
+    assert_eq!(wish(), HandOver::Detach);
+    drop(attach(shim.opened().taking_back()).unwrap());
+    assert_eq!(wish(), HandOver::None);
 }
 
 #[test]
