@@ -165,7 +165,7 @@ fn an_attach_that_would_finalise_says_that_a_detachment_had_let_go_before() {
     let done = gpu_agent(&["detach", "--pid", &pid.to_string()]);
     assert!(done.status.success(), "{}", stderr(&done));
     agent.until_targets_are(1, "detached");
-    let left = while_launching(&mut program, || agent.terminate());
+    let (left, _) = while_launching(&mut program, || agent.terminate());
     assert!(left.finished.stderr.contains("was let go before by `detach`"), "{}", left.finished.stderr);
     program.end();
 }
