@@ -64,7 +64,7 @@ pub enum Rest {
 }
 
 /// Addresses of the instructions in a target that bring a thread back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gadgets {
     /// A system call, then a return to the caller.
     pub syscall: u64,
@@ -121,8 +121,8 @@ pub trait Arch {
     /// The frame that brings a thread with this state back, written so that the stack pointer at a call is `Frame::address`
     /// and all of it lies below `top`.
     fn frame(state: &Self::Registers, vector: &[u8], signal_mask: u64, gadgets: &Gadgets, top: u64) -> Frame;
-    /// Where a return from a handler leads: an address in there on a stack means that a handler runs above it.
-    fn handlers(gadgets: &Gadgets, vdso: &Range<u64>) -> Range<u64>;
+    /// Whether these words of a stack, from its innermost on, hold the frame of a signal: a handler runs then.
+    fn is_in_handler(stack: &[u64], gadgets: &Gadgets, vdso: &Range<u64>) -> bool;
     /// Registers for `call`, whose return leads into the frame.
     fn call(state: &Self::Registers, call: &Call, gadgets: &Gadgets, frame: &Frame) -> Self::Registers;
     /// Registers of a thread that does nothing but come back.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::arch::{Arch, Native};
+use super::arch::Native;
 use super::cupti::{self, Cuda, Release};
 use super::door::Door;
 use super::held::Held;
@@ -356,8 +356,7 @@ fn memory(pid: Pid, runtime: &Runtime) -> Result<Memory, Error> {
     });
     match read {
         Ok(()) => {
-            let handlers = Native::handlers(&runtime.gadgets, &vdso);
-            Ok(Memory { anonymous, forbidden: runtime.forbidden.clone(), handlers })
+            Ok(Memory { anonymous, forbidden: runtime.forbidden.clone(), gadgets: runtime.gadgets, vdso })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Gone { pid }),
         Err(source) => Err(Error::Proc { path, source }),

@@ -10,7 +10,7 @@ use std::io;
 use std::ops::Range;
 
 use super::Error;
-use super::arch::{Arch, MAX_FRAME_BYTES, Rest};
+use super::arch::{Arch, Gadgets, MAX_FRAME_BYTES, Rest};
 use super::door::{Door, Tid};
 use crate::event::Pid;
 
@@ -46,8 +46,10 @@ pub struct Memory {
     pub anonymous: Vec<Range<u64>>,
     /// Code of the dynamic linker and of the allocator.
     pub forbidden: Vec<Range<u64>>,
-    /// Where returns from handlers lead.
-    pub handlers: Range<u64>,
+    /// By which handlers return, and where, if it is there.
+    pub gadgets: Gadgets,
+    /// Code of the kernel's own.
+    pub vdso: Range<u64>,
 }
 
 /// The threads that may be borrowed now, the best first.
@@ -62,7 +64,7 @@ pub fn candidates<D: Door, A: Arch>(door: &D, pid: Pid, memory: &Memory) -> Resu
             let seen = doing(pid, tid)?;
             let (rest, position) = at_rest::<A>(&seen, memory)?;
             let is_special = is_special(pid, tid);
-            may_be_borrowed(door, pid, position.0, memory).then_some(Candidate {
+            may_be_borrowed::<D, A>(door, pid, position.0, memory).then_some(Candidate {
                 is_special,
                 rest,
                 tid,
@@ -129,7 +131,7 @@ fn position(line: &str) -> Option<(u64, u64)> {
 
 /// Whether none of the innermost calls is in forbidden code, and none further out was interrupted by a handler: what that
 /// was is not known.
-fn may_be_borrowed<D: Door>(door: &D, pid: Pid, stack: u64, memory: &Memory) -> bool {
+fn may_be_borrowed<D: Door, A: Arch>(door: &D, pid: Pid, stack: u64, memory: &Memory) -> bool {
     let Some(end) = memory.anonymous.iter().find(|range| range.contains(&stack)).map(|range| range.end)
     else {
         return false;
@@ -137,11 +139,10 @@ fn may_be_borrowed<D: Door>(door: &D, pid: Pid, stack: u64, memory: &Memory) -> 
     let mut bytes = vec![0; HANDLER_BYTES.min(end.saturating_sub(stack) as usize)];
     let Ok(length) = door.read(pid, stack, &mut bytes) else { return false };
     let (words, _) = bytes.get(..length).unwrap_or_default().as_chunks::<8>();
-    let mut addresses = words.iter().map(|word| u64::from_le_bytes(*word)).enumerate();
-    !addresses.any(|(index, address)| {
-        memory.handlers.contains(&address)
-            || (index < LOOK_WORDS && memory.forbidden.iter().any(|range| range.contains(&address)))
-    })
+    let stack: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    let is_forbidden = |address: &u64| memory.forbidden.iter().any(|range| range.contains(address));
+    !stack.iter().take(LOOK_WORDS).any(is_forbidden)
+        && !A::is_in_handler(&stack, &memory.gadgets, &memory.vdso)
 }
 
 fn hexadecimal(field: &str) -> Option<u64> {
@@ -166,7 +167,7 @@ mod tests {
         let memory = Memory {
             anonymous: vec![STACK, 0xc0_0000_0000..0xc0_1000_0000],
             forbidden: vec![0x7f10_0000_0000..0x7f10_0003_0000, 0x7f20_0000_0000..0x7f20_0000_1000],
-            handlers: 0..0,
+            ..Memory::default()
         };
         at_rest::<X86_64>(line, &memory).map(|(rest, _)| rest)
     }

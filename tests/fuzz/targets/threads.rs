@@ -14,7 +14,7 @@ pub(super) fn make() -> Run {
     let memory = Memory {
         anonymous: vec![0x7ffd_0000_0000..0x7ffd_0010_0000, 0..0x10_0000, u64::MAX - 0x10_0000..u64::MAX],
         forbidden: vec![0x7f10_0000_0000..0x7f10_0003_0000, 0x1000..0x2000],
-        handlers: 0..0,
+        ..Memory::default()
     };
     Box::new(move |input| {
         let text = String::from_utf8_lossy(input);

@@ -172,9 +172,9 @@ impl Arch for Aarch64 {
         Frame { address, bytes: frame.as_bytes().to_vec() }
     }
 
-    fn handlers(_gadgets: &Gadgets, vdso: &Range<u64>) -> Range<u64> {
-        // Its first byte is named on every first stack, among what the program was started with.
-        vdso.start.saturating_add(1)..vdso.end
+    fn is_in_handler(stack: &[u64], _gadgets: &Gadgets, vdso: &Range<u64>) -> bool {
+        // Handlers return into the vdso. Its first byte is named on every first stack, among what the program was started with.
+        stack.iter().any(|word| *word > vdso.start && *word < vdso.end)
     }
 
     fn call(state: &Registers, call: &Call, gadgets: &Gadgets, frame: &Frame) -> Registers {

@@ -89,6 +89,9 @@ const _: () = {
     assert!(core::mem::offset_of!(SignalFrame, vector_address) == 232);
 };
 
+/// Words of a frame up to the segment registers, and the one of code in 64 bits.
+const FRAME_WORDS: usize = core::mem::offset_of!(SignalFrame, cs) / 8 + 1;
+const USER_CODE: u16 = 0x33;
 /// `UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS`.
 const FRAME_FLAGS: u64 = 0x7;
 /// No valid mode of an alternative stack, so that the thread's own stays as it is: `restore_altstack` passes over errors.
@@ -228,8 +231,14 @@ impl Arch for X86_64 {
         Frame { address, bytes }
     }
 
-    fn handlers(gadgets: &Gadgets, _vdso: &Range<u64>) -> Range<u64> {
-        gadgets.sigreturn..gadgets.sigreturn.saturating_add(1)
+    fn is_in_handler(stack: &[u64], gadgets: &Gadgets, _vdso: &Range<u64>) -> bool {
+        // The address alone is not enough: sigaction(3) leaves it on the stack too.
+        stack.windows(FRAME_WORDS).any(|words| match words {
+            [address, flags, 0, .., segments] => {
+                *address == gadgets.sigreturn && *flags <= FRAME_FLAGS && *segments as u16 == USER_CODE
+            }
+            _ => false,
+        })
     }
 
     fn call(state: &Registers, call: &Call, _gadgets: &Gadgets, frame: &Frame) -> Registers {

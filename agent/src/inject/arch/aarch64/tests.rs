@@ -58,6 +58,14 @@ fn a_call_returns_into_rt_sigreturn_on_the_frame() {
 }
 
 #[test]
+fn a_return_into_the_vdso_is_that_of_a_handler() {
+    let vdso = 0xffff_9000_0000..0xffff_9000_2000;
+    let is_in_handler = |word| Aarch64::is_in_handler(&[1, word, 2], &GADGETS, &vdso);
+    assert!(is_in_handler(vdso.start + 0x8a0));
+    assert!(!is_in_handler(vdso.start) && !is_in_handler(vdso.end) && !is_in_handler(0));
+}
+
+#[test]
 fn gadgets_are_aligned_instructions() {
     let mut code = vec![0; 3];
     code.extend(b"\x01\x00\x00\xd4\xc0\x03\x5f\xd6\x00");

@@ -96,6 +96,19 @@ fn calls_that_would_end_with_a_part_of_what_they_were_to_do_are_no_rest() {
 }
 
 #[test]
+fn a_frame_of_a_signal_is_told_from_what_sigaction_leaves_on_the_stack() {
+    let frame = X86_64::frame(&stopped(7, -512), &vector(832, 7), 0, &GADGETS, TOP);
+    let (words, _) = frame.bytes.as_chunks::<8>();
+    let mut stack = vec![1, 2, 3];
+    stack.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
+    let is_in_handler = |stack: &[u64]| X86_64::is_in_handler(stack, &GADGETS, &(0..0));
+    assert!(is_in_handler(&stack));
+    let mut left = vec![0; 64];
+    (left[7], left[8], left[9]) = (0x5555_0000_1234, 0x0c00_0004, GADGETS.sigreturn);
+    assert!(!is_in_handler(&left));
+}
+
+#[test]
 fn calls_in_which_handlers_wait_are_no_rest() {
     assert_eq!((X86_64::rest(34, &[0; 6]), X86_64::rest(130, &[0; 6])), (None, None));
 }
