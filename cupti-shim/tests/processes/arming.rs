@@ -128,7 +128,7 @@ fn a_second_agent_is_refused_then_arms_again_and_is_told_the_devices() {
     let (reader, control) = find_by_maps(target.pid(), first.reader.writer().ring_id);
     let refused = control.acquire(&Ring::lease(kinds::KERNEL, Duration::from_secs(600)));
     assert!(matches!(refused, Err(LeaseError::Held { .. })), "{refused:?}");
-    let mut second = Ring { reader, control, records: Vec::new(), lost: 0 };
+    let mut second = Ring { reader, control, records: Vec::new(), lost: 0, kept: 0 };
     second.reader.seek(second.reader.head());
     first.disarm();
     assert_kernels(&first, 20);
