@@ -26,8 +26,10 @@ use crate::event::Pid;
 
 /// Longest wait for a thread to stop, or for the code that it runs.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Time between two looks. The agent sleeps meanwhile: the thread may want the same processor.
+/// Time between two looks, at first and at most. The agent sleeps meanwhile, for a quarter of what it has waited: the thread
+/// may want the same processor, and the agent has the higher priority.
 const NAP: Duration = Duration::from_micros(5);
+const LONGEST_NAP: Duration = Duration::from_micros(500);
 /// Most bytes that can be put below the frame: a handler's own frame leaves them alone, as it does every red zone.
 const PUT_BYTES: usize = 112;
 
@@ -265,7 +267,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             match self.look()? {
                 Some(stop) => self.pass(stop, Until::Stopped)?,
                 None if started.elapsed() > PATIENCE => return Err(self.unresponsive()),
-                None => std::thread::sleep(NAP),
+                None => nap(started),
             }
         }
         loop {
@@ -286,7 +288,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             if started.elapsed() > PATIENCE {
                 return Err(self.unresponsive());
             }
-            std::thread::sleep(NAP);
+            nap(started);
         }
     }
 
@@ -411,7 +413,7 @@ impl<'a, D: Door, A: Arch> Held<'a, D, A> {
             if start.elapsed() > PATIENCE {
                 return Err(self.unresponsive());
             }
-            std::thread::sleep(NAP);
+            nap(start);
         }
     }
 
@@ -450,6 +452,10 @@ fn failed(pid: Pid, tid: Tid, what: &'static str) -> impl Fn(io::Error) -> Error
         Some(libc::ESRCH) => Error::Gone { pid },
         _ => Error::Trace { pid, tid: tid.0, what, source },
     }
+}
+
+fn nap(since: Instant) {
+    std::thread::sleep((since.elapsed() / 4).clamp(NAP, LONGEST_NAP));
 }
 
 const fn bit(signal: i32) -> u64 {
