@@ -99,12 +99,10 @@ impl Target {
         &self.process
     }
 
-    /// Whether `opened` is the same process's ring, mapped at the same place.
+    /// Whether `opened` is this very ring, found once more: one by its announcement, say, and one by its mapping.
     #[must_use]
     pub fn reads(&self, opened: &Opened) -> bool {
-        self.process.start_time_ticks == opened.process.start_time_ticks
-            && self.range.is_some()
-            && self.range == opened.range
+        self.reader.writer().ring_id == opened.reader.writer().ring_id
     }
 
     /// What `opened`, the same ring, was to do at its attachment, where this target is attached already.
