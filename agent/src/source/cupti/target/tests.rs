@@ -59,6 +59,19 @@ impl Shim {
     }
 }
 
+#[test]
+fn a_ring_that_is_found_once_more_is_known_however_it_was_found() {
+    let shim = Shim::new(8);
+    let target = shim.target(true).unwrap();
+    // Neither of the two knows where it is mapped, as one that was announced does not.
+    assert!(target.reads(&shim.opened()));
+    let identity = Identity { ring_id: RING_ID + 1, pid: std::process::id(), ..Identity::default() };
+    let other = Writer::create(Geometry { slots: 8, names_bytes: 4096 }, identity).unwrap();
+    let mut opened = shim.opened();
+    opened.reader = Reader::open(other.file().unwrap().as_fd()).unwrap();
+    assert!(!target.reads(&opened), "of another program in the same process");
+}
+
 fn drained(target: &mut Target) -> Vec<String> {
     let mut seen = Vec::new();
     target.drain(u64::MAX, |item| match item {
