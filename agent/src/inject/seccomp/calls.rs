@@ -103,7 +103,7 @@ pub(super) const CALLS: &[Call] = &[
         [HERE, X, flags(libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOFOLLOW), X],
     ),
     must("memfd_create", libc::SYS_memfd_create, [X, RING, X, X]),
-    // Code and mailbox of the borrowed thread; its stack; stacks and arenas of the new ones; libraries and what they have.
+    // Code and shared pages of the borrowed thread; stacks and arenas of the new ones; libraries and what they have.
     must("mmap", libc::SYS_mmap, [Some(0), X, EXECUTE, PRIVATE]),
     must("mmap", libc::SYS_mmap, [Some(0), X, WRITE, SHARED]),
     must("mmap", libc::SYS_mmap, [Some(0), X, WRITE, ANONYMOUS]),
