@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The domains come first: once a call is awaited, the subscriber may be gone at any moment. The wait ends with its patience,
-//! with the process, and where an agent wants CUPTI back. Of many threads that end a call at once, one wins; to the others, as in all other times, an exit costs one load.
+//! with the process, and where an agent wants CUPTI back. Of many threads that end a call at once, one wins; to the others,
+//! as at all other times, an exit costs one load.
 
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
